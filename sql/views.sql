@@ -1,0 +1,103 @@
+-- The views of the SQL API, and bank.stream, on which the queries stand.
+
+CREATE VIEW bank.stream AS
+  SELECT e.aggregate_id AS account_id, e.version, e.position, e.event_id, e.event_type,
+         e.peer_id AS other_id,
+         CASE WHEN e.event_type IN ('money.withdrawn', 'transfer.completed')
+              THEN -e.amount ELSE e.amount END AS delta,
+         e.balance, e.currency, e.recorded_at,
+         COALESCE(e.occurred_at, e.recorded_at) AS business_at, e.metadata
+  FROM bank.events AS e
+  UNION ALL
+  SELECT e.peer_id, e.peer_version, e.position, e.event_id, e.event_type,
+         e.aggregate_id,
+         CASE WHEN e.event_type IN ('money.withdrawn', 'transfer.completed')
+              THEN e.amount ELSE -e.amount END,
+         e.peer_balance, e.currency, e.recorded_at,
+         COALESCE(e.occurred_at, e.recorded_at), e.metadata
+  FROM bank.events AS e
+  WHERE e.peer_id IS NOT NULL;
+COMMENT ON VIEW bank.stream IS
+  'Every event once for each account it touches, as that account sees it; amounts in minor units, signed.';
+
+CREATE VIEW @extschema@.bank_accounts AS
+  SELECT a.account_id, a.account_number, a.owner_id, a.account_type, a.currency, a.status,
+         bank.minor_to_numeric(a.credits - a.debits, a.currency) AS balance,
+         bank.minor_to_numeric(a.held, a.currency) AS held,
+         bank.minor_to_numeric(a.credits - a.debits - a.held, a.currency)
+           + bank.minor_to_numeric(a.overdraft_limit, a.currency) AS available,
+         a.version, a.created_at,
+         bank.minor_to_numeric(a.overdraft_limit, a.currency) AS overdraft_limit,
+         bank.minor_to_numeric(a.balance_limit, a.currency) AS balance_limit,
+         a.house_code AS house_account
+  FROM bank.accounts AS a
+  WHERE a.house_code IS NULL
+  UNION ALL
+  SELECT a.house_account_id, NULL::text, NULL::uuid, 'HOUSE'::text, a.currency, 'ACTIVE'::text,
+         pg_catalog.sum(bank.minor_to_numeric(a.credits - a.debits, a.currency)),
+         pg_catalog.sum(bank.minor_to_numeric(a.held, a.currency)),
+         NULL::numeric,
+         pg_catalog.sum(a.version)::bigint, pg_catalog.min(a.created_at),
+         NULL::numeric, NULL::numeric, a.house_code
+  FROM bank.accounts AS a
+  WHERE a.house_code IS NOT NULL
+  GROUP BY a.house_account_id, a.currency, a.house_code;
+COMMENT ON VIEW @extschema@.bank_accounts IS
+  'Current state of every account. House accounts are added up over their stripes; their balance may be negative and nothing bounds what is available.';
+COMMENT ON COLUMN @extschema@.bank_accounts.account_id IS 'Identifier (UUID version 7; version 5 for house accounts).';
+COMMENT ON COLUMN @extschema@.bank_accounts.account_number IS 'Number with ISO 7064 MOD 97-10 check digits; null for house accounts.';
+COMMENT ON COLUMN @extschema@.bank_accounts.owner_id IS 'Owner; null for house accounts.';
+COMMENT ON COLUMN @extschema@.bank_accounts.account_type IS 'COURANT, EPARGNE or HOUSE.';
+COMMENT ON COLUMN @extschema@.bank_accounts.currency IS 'ISO 4217 letters.';
+COMMENT ON COLUMN @extschema@.bank_accounts.status IS 'ACTIVE, FROZEN or CLOSED.';
+COMMENT ON COLUMN @extschema@.bank_accounts.balance IS 'Money that came less money that left, signed.';
+COMMENT ON COLUMN @extschema@.bank_accounts.held IS 'Part of the balance that holds reserve.';
+COMMENT ON COLUMN @extschema@.bank_accounts.available IS 'What can be spent: balance - held + overdraft_limit; null for house accounts.';
+COMMENT ON COLUMN @extschema@.bank_accounts.version IS 'Number of events of the account''s stream; of all stripes for house accounts.';
+COMMENT ON COLUMN @extschema@.bank_accounts.created_at IS 'When the account was created.';
+COMMENT ON COLUMN @extschema@.bank_accounts.overdraft_limit IS 'The balance may fall to minus this.';
+COMMENT ON COLUMN @extschema@.bank_accounts.balance_limit IS 'The balance may rise to this; null: no ceiling.';
+COMMENT ON COLUMN @extschema@.bank_accounts.house_account IS 'Code of a house account; null for customers'' accounts.';
+
+CREATE VIEW @extschema@.bank_events AS
+  SELECT e.position, e.event_id, e.aggregate_id, e.version, e.peer_id, e.peer_version,
+         e.event_type::text AS event_type,
+         pg_catalog.jsonb_build_object('account_id', e.aggregate_id, 'currency', e.currency)
+           || CASE WHEN e.amount IS NULL THEN '{}'::jsonb
+                   ELSE pg_catalog.jsonb_build_object(
+                          'amount', bank.minor_to_text(e.amount, e.currency),
+                          'balance', bank.minor_to_text(e.balance, e.currency),
+                          'transaction_id', e.event_id) END
+           || CASE WHEN e.event_type = 'transfer.completed'
+                   THEN pg_catalog.jsonb_build_object('to_account_id', e.peer_id)
+                   ELSE '{}'::jsonb END
+           || COALESCE(e.data, '{}'::jsonb) AS event_data,
+         e.metadata,
+         COALESCE(e.occurred_at, e.recorded_at) AS occurred_at,
+         e.recorded_at
+  FROM bank.events AS e;
+COMMENT ON VIEW @extschema@.bank_events IS
+  'Every event, in the order of position when asked for it; amounts in event_data are strings.';
+COMMENT ON COLUMN @extschema@.bank_events.position IS 'Global order of appending.';
+COMMENT ON COLUMN @extschema@.bank_events.event_id IS 'Identifier of the event (UUID version 7); the transaction id of a movement.';
+COMMENT ON COLUMN @extschema@.bank_events.aggregate_id IS 'The account the event is about; the source of a transfer.';
+COMMENT ON COLUMN @extschema@.bank_events.version IS 'Place in the stream of aggregate_id.';
+COMMENT ON COLUMN @extschema@.bank_events.peer_id IS 'The other account of a movement; for deposits and withdrawals a stripe of the house account.';
+COMMENT ON COLUMN @extschema@.bank_events.peer_version IS 'Place in the stream of peer_id.';
+COMMENT ON COLUMN @extschema@.bank_events.event_type IS 'account.created, account.frozen, account.unfrozen, account.closed, account.limits_changed, money.deposited, money.withdrawn or transfer.completed.';
+COMMENT ON COLUMN @extschema@.bank_events.event_data IS 'What happened, as a JSON object.';
+COMMENT ON COLUMN @extschema@.bank_events.metadata IS 'What the caller added to the command.';
+COMMENT ON COLUMN @extschema@.bank_events.occurred_at IS 'Business time: as given, else recorded_at.';
+COMMENT ON COLUMN @extschema@.bank_events.recorded_at IS 'When the event was appended.';
+
+CREATE VIEW @extschema@.bank_trial_balance AS
+  SELECT a.currency,
+         pg_catalog.sum(bank.minor_to_numeric(a.debits, a.currency)) AS debits,
+         pg_catalog.sum(bank.minor_to_numeric(a.credits, a.currency)) AS credits
+  FROM bank.accounts AS a
+  GROUP BY a.currency;
+COMMENT ON VIEW @extschema@.bank_trial_balance IS
+  'Per currency, the sums of all debits and all credits over all accounts; they are always equal.';
+COMMENT ON COLUMN @extschema@.bank_trial_balance.currency IS 'ISO 4217 letters.';
+COMMENT ON COLUMN @extschema@.bank_trial_balance.debits IS 'Sum of the money that left accounts.';
+COMMENT ON COLUMN @extschema@.bank_trial_balance.credits IS 'Sum of the money that came to accounts.';

@@ -1,0 +1,68 @@
+/*
+ * pg_compat.h
+ *		What differs between the supported server versions (15 to 18).
+ *
+ * The only file that looks at PG_VERSION_NUM. It gives older servers the names
+ * of newer ones, so that everything else is written for the newest. Include it
+ * after postgres.h.
+ */
+#ifndef BANK_PG_COMPAT_H
+#define BANK_PG_COMPAT_H
+
+#include "fmgr.h"
+
+#if PG_VERSION_NUM < 150000 || PG_VERSION_NUM >= 190000
+#error "banking supports PostgreSQL 15, 16, 17 and 18"
+#endif
+
+/*
+ * Servers from 16 on export the functions of PG_FUNCTION_INFO_V1 from a library
+ * built with -fvisibility=hidden, and whatever is marked PGDLLEXPORT.
+ */
+#if PG_VERSION_NUM < 160000
+#undef PGDLLEXPORT
+#define PGDLLEXPORT __attribute__((visibility("default")))
+#undef PG_FUNCTION_INFO_V1
+#define PG_FUNCTION_INFO_V1(funcname) \
+extern PGDLLEXPORT Datum funcname(PG_FUNCTION_ARGS); \
+extern PGDLLEXPORT const Pg_finfo_record *CppConcat(pg_finfo_, funcname) (void); \
+const Pg_finfo_record * \
+CppConcat(pg_finfo_, funcname) (void) \
+{ \
+	static const Pg_finfo_record info = {1}; \
+\
+	return &info; \
+} \
+extern int	no_such_variable
+#endif
+
+/*
+ * Soft errors came with 16: errsave() reports to the context if that can take
+ * it, and returns; else it raises. Before, there is no such context.
+ */
+#if PG_VERSION_NUM < 160000
+#define errsave(context, ...) \
+	do { \
+		(void) (context); \
+		ereport(ERROR, __VA_ARGS__); \
+	} while (0)
+#define ereturn(context, dummy_value, ...) \
+	do { \
+		errsave(context, __VA_ARGS__); \
+		return dummy_value; \
+	} while (0)
+#endif
+
+/* pg_noreturn, written before the declaration, came with 18. */
+#if PG_VERSION_NUM < 180000
+#define pg_noreturn __attribute__((noreturn))
+#endif
+
+/* A number from 1 on that no two backends have at the same time. */
+#if PG_VERSION_NUM < 170000
+#define bank_backend_number() ((int32) MyBackendId)
+#else
+#define bank_backend_number() ((int32) MyProcNumber + 1)
+#endif
+
+#endif							/* BANK_PG_COMPAT_H */

@@ -1,0 +1,313 @@
+/*
+ * commands.c
+ *		The SQL functions of the commands: decode arguments, run the use case, encode
+ *		the result. No rule lives here.
+ *
+ * Transactions: the caller's; a refusal is raised and leaves nothing behind.
+ * Locks: those of the use cases. Memory: results are palloc'd in the caller's
+ * context.
+ */
+#include "postgres.h"
+
+#include "adapters/sql/errors.h"
+#include "adapters/sql/money_datum.h"
+#include "adapters/store/store.h"
+#include "application/accounts.h"
+#include "application/movements.h"
+#include "domain/currency.h"
+
+#include "access/htup_details.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/numeric.h"
+#include "utils/timestamp.h"
+#include "utils/uuid.h"
+
+PG_FUNCTION_INFO_V1(bank_sql_create_account);
+PG_FUNCTION_INFO_V1(bank_sql_create_house_account);
+PG_FUNCTION_INFO_V1(bank_sql_deposit);
+PG_FUNCTION_INFO_V1(bank_sql_withdraw);
+PG_FUNCTION_INFO_V1(bank_sql_transfer);
+PG_FUNCTION_INFO_V1(bank_sql_freeze);
+PG_FUNCTION_INFO_V1(bank_sql_unfreeze);
+PG_FUNCTION_INFO_V1(bank_sql_close);
+PG_FUNCTION_INFO_V1(bank_sql_set_limits);
+
+/* One command on its way: what every function below needs. */
+typedef struct BankCall
+{
+	BankSession session;
+	BankOptions options;
+	BankOutcome outcome;
+	BankError	error;
+} BankCall;
+
+/* An identifier argument, or NULL. */
+static const BankUuid *
+bank_arg_uuid(FunctionCallInfo fcinfo, int n)
+{
+	return PG_ARGISNULL(n) ? NULL : (const BankUuid *) PG_GETARG_UUID_P(n);
+}
+
+/* A money argument, or NULL. */
+static const BankMoney *
+bank_arg_money(FunctionCallInfo fcinfo, int n)
+{
+	return PG_ARGISNULL(n) ? NULL : PG_GETARG_BANK_MONEY(n);
+}
+
+/* A text argument as a C string, or NULL. */
+static const char *
+bank_arg_text(FunctionCallInfo fcinfo, int n)
+{
+	return PG_ARGISNULL(n) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(n));
+}
+
+/*
+ * Begin a command: refuse where nothing can be written, with the server's own
+ * errors; read the four common options, which stand from argument n on; open a
+ * session. name is the function as users call it.
+ */
+static void
+bank_call_begin(BankCall *call, FunctionCallInfo fcinfo, const char *name, int n)
+{
+	BankOptions *options = &call->options;
+
+	PreventCommandIfReadOnly(name);
+	PreventCommandIfParallelMode(name);
+	PreventCommandDuringRecovery(name);
+
+	memset(options, 0, sizeof(*options));
+	options->has_expected_version = !PG_ARGISNULL(n);
+	if (options->has_expected_version)
+		options->expected_version = PG_GETARG_INT64(n);
+	options->key = bank_arg_text(fcinfo, n + 1);
+	options->has_occurred_at = !PG_ARGISNULL(n + 2);
+	if (options->has_occurred_at)
+		options->occurred_at = PG_GETARG_TIMESTAMPTZ(n + 2);
+	if (!PG_ARGISNULL(n + 3))
+	{
+		Jsonb	   *metadata = PG_GETARG_JSONB_P(n + 3);
+
+		options->metadata = metadata;
+		options->metadata_size = VARSIZE(metadata);
+		options->metadata_is_object = JB_ROOT_IS_OBJECT(metadata);
+	}
+	bank_session_open(&call->session);
+}
+
+/* End a command: raise its refusal, or close the session. */
+static void
+bank_call_end(BankCall *call, bool accepted)
+{
+	if (!accepted)
+		bank_ereport(&call->error);
+	bank_session_close(&call->session);
+}
+
+/* A figure in minor units as numeric with the currency's decimals. */
+static Datum
+bank_numeric_datum(int64_t minor, const char *currency)
+{
+	return NumericGetDatum(int64_div_fast_to_numeric(minor, bank_currency_exponent(currency)));
+}
+
+/* Form the composite result of a function. */
+static Datum
+bank_call_row(FunctionCallInfo fcinfo, Datum *values, bool *nulls, int natts)
+{
+	TupleDesc	desc;
+
+	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE || desc->natts < natts)
+		elog(ERROR, "return type must be a row type with %d columns", natts);
+	return HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls));
+}
+
+/* The result of most commands, type bank_receipt. */
+static Datum
+bank_call_receipt(FunctionCallInfo fcinfo, const BankOutcome *outcome)
+{
+	const BankEvent *event = &outcome->event;
+	Datum		values[10];
+	bool		nulls[10] = {false};
+
+	values[0] = bank_uuid_datum(&event->event_id);
+	values[1] = bank_uuid_datum(&event->aggregate_id);
+	values[2] = CStringGetTextDatum(bank_event_type_name(event->type));
+	nulls[3] = !event->has_peer;
+	values[3] = bank_numeric_datum(event->amount, event->currency);
+	values[4] = PointerGetDatum(cstring_to_text_with_len(event->currency, 3));
+	values[5] = bank_numeric_datum(event->balance, event->currency);
+	values[6] = Int64GetDatum(event->version);
+	values[7] = Int64GetDatum(event->position);
+	values[8] = TimestampTzGetDatum(event->recorded_at);
+	values[9] = BoolGetDatum(outcome->replayed);
+	return bank_call_row(fcinfo, values, nulls, 10);
+}
+
+/* The result of creating an account: its row of view bank_accounts, as first created. */
+static Datum
+bank_call_account(FunctionCallInfo fcinfo, const BankOutcome *outcome)
+{
+	const BankOpening *opening = &outcome->event.opening;
+	bool		house = opening->type == BANK_TYPE_HOUSE;
+	BankAccount account;
+	Datum		values[14];
+	bool		nulls[14] = {false};
+
+	bank_account_apply(&account, &outcome->event, false);
+	values[0] = bank_uuid_datum(house ? &opening->house_account_id : &account.id);
+	nulls[1] = opening->number[0] == '\0';
+	values[1] = CStringGetTextDatum(opening->number);
+	nulls[2] = !opening->has_owner;
+	values[2] = bank_uuid_datum(&opening->owner_id);
+	values[3] = CStringGetTextDatum(bank_account_type_name(opening->type));
+	values[4] = PointerGetDatum(cstring_to_text_with_len(account.currency, 3));
+	values[5] = CStringGetTextDatum(bank_account_status_name(account.status));
+	values[6] = bank_numeric_datum(bank_account_balance(&account), account.currency);
+	values[7] = bank_numeric_datum(account.held, account.currency);
+	nulls[8] = house;
+	values[8] = bank_numeric_datum(bank_account_available(&account), account.currency);
+	values[9] = Int64GetDatum(account.version);
+	values[10] = TimestampTzGetDatum(account.created_at);
+	nulls[11] = house;
+	values[11] = bank_numeric_datum(account.limits.overdraft, account.currency);
+	nulls[12] = account.limits.balance == BANK_NO_LIMIT;
+	values[12] = bank_numeric_datum(account.limits.balance, account.currency);
+	nulls[13] = !house;
+	values[13] = CStringGetTextDatum(opening->house_code);
+	return bank_call_row(fcinfo, values, nulls, 14);
+}
+
+/* bank_create_account(owner_id, account_type, currency, options, account_id, overdraft_limit, balance_limit) */
+Datum
+bank_sql_create_account(PG_FUNCTION_ARGS)
+{
+	BankCall	call;
+	BankNewAccount arguments;
+	bool		accepted;
+
+	bank_call_begin(&call, fcinfo, "bank_create_account()", 3);
+	arguments.owner_id = bank_arg_uuid(fcinfo, 0);
+	arguments.account_type = bank_arg_text(fcinfo, 1);
+	arguments.currency = bank_arg_text(fcinfo, 2);
+	arguments.account_id = bank_arg_uuid(fcinfo, 7);
+	arguments.overdraft_limit = bank_arg_money(fcinfo, 8);
+	arguments.balance_limit = bank_arg_money(fcinfo, 9);
+	accepted = bank_accounts_create(&arguments, &call.options, &call.outcome, &call.error);
+	bank_call_end(&call, accepted);
+	return bank_call_account(fcinfo, &call.outcome);
+}
+
+/* bank_create_house_account(code, currency, options) */
+Datum
+bank_sql_create_house_account(PG_FUNCTION_ARGS)
+{
+	BankCall	call;
+	bool		accepted;
+
+	bank_call_begin(&call, fcinfo, "bank_create_house_account()", 2);
+	accepted = bank_accounts_create_house(bank_arg_text(fcinfo, 0), bank_arg_text(fcinfo, 1),
+										  &call.options, &call.outcome, &call.error);
+	bank_call_end(&call, accepted);
+	return bank_call_account(fcinfo, &call.outcome);
+}
+
+/* bank_deposit(account_id, amount, options, house_account) */
+Datum
+bank_sql_deposit(PG_FUNCTION_ARGS)
+{
+	BankCall	call;
+	bool		accepted;
+
+	bank_call_begin(&call, fcinfo, "bank_deposit()", 2);
+	accepted = bank_movements_deposit(bank_arg_uuid(fcinfo, 0), bank_arg_money(fcinfo, 1),
+									  bank_arg_text(fcinfo, 6), &call.options, &call.outcome,
+									  &call.error);
+	bank_call_end(&call, accepted);
+	return bank_call_receipt(fcinfo, &call.outcome);
+}
+
+/* bank_withdraw(account_id, amount, options, house_account) */
+Datum
+bank_sql_withdraw(PG_FUNCTION_ARGS)
+{
+	BankCall	call;
+	bool		accepted;
+
+	bank_call_begin(&call, fcinfo, "bank_withdraw()", 2);
+	accepted = bank_movements_withdraw(bank_arg_uuid(fcinfo, 0), bank_arg_money(fcinfo, 1),
+									   bank_arg_text(fcinfo, 6), &call.options, &call.outcome,
+									   &call.error);
+	bank_call_end(&call, accepted);
+	return bank_call_receipt(fcinfo, &call.outcome);
+}
+
+/* bank_transfer(from_account, to_account, amount, options) */
+Datum
+bank_sql_transfer(PG_FUNCTION_ARGS)
+{
+	BankCall	call;
+	bool		accepted;
+
+	bank_call_begin(&call, fcinfo, "bank_transfer()", 3);
+	accepted = bank_movements_transfer(bank_arg_uuid(fcinfo, 0), bank_arg_uuid(fcinfo, 1),
+									   bank_arg_money(fcinfo, 2), &call.options, &call.outcome,
+									   &call.error);
+	bank_call_end(&call, accepted);
+	return bank_call_receipt(fcinfo, &call.outcome);
+}
+
+/* A use case about one account without further arguments. */
+typedef bool (*BankAccountUseCase) (const BankUuid *account_id, const BankOptions *options,
+									BankOutcome *outcome, BankError *error);
+
+/* The common body of bank_freeze, bank_unfreeze, bank_close (account_id, options). */
+static Datum
+bank_call_account_use_case(FunctionCallInfo fcinfo, const char *name, BankAccountUseCase use_case)
+{
+	BankCall	call;
+	bool		accepted;
+
+	bank_call_begin(&call, fcinfo, name, 1);
+	accepted = use_case(bank_arg_uuid(fcinfo, 0), &call.options, &call.outcome, &call.error);
+	bank_call_end(&call, accepted);
+	return bank_call_receipt(fcinfo, &call.outcome);
+}
+
+/* bank_freeze(account_id, options) */
+Datum
+bank_sql_freeze(PG_FUNCTION_ARGS)
+{
+	return bank_call_account_use_case(fcinfo, "bank_freeze()", bank_accounts_freeze);
+}
+
+/* bank_unfreeze(account_id, options) */
+Datum
+bank_sql_unfreeze(PG_FUNCTION_ARGS)
+{
+	return bank_call_account_use_case(fcinfo, "bank_unfreeze()", bank_accounts_unfreeze);
+}
+
+/* bank_close(account_id, options) */
+Datum
+bank_sql_close(PG_FUNCTION_ARGS)
+{
+	return bank_call_account_use_case(fcinfo, "bank_close()", bank_accounts_close);
+}
+
+/* bank_set_limits(account_id, options, overdraft_limit, balance_limit) */
+Datum
+bank_sql_set_limits(PG_FUNCTION_ARGS)
+{
+	BankCall	call;
+	bool		accepted;
+
+	bank_call_begin(&call, fcinfo, "bank_set_limits()", 1);
+	accepted = bank_accounts_set_limits(bank_arg_uuid(fcinfo, 0), bank_arg_money(fcinfo, 5),
+										bank_arg_money(fcinfo, 6), &call.options, &call.outcome,
+										&call.error);
+	bank_call_end(&call, accepted);
+	return bank_call_receipt(fcinfo, &call.outcome);
+}

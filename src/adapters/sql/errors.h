@@ -1,0 +1,16 @@
+/*
+ * errors.h
+ *		From the domain's refusals to the server's errors.
+ */
+#ifndef BANK_SQL_ERRORS_H
+#define BANK_SQL_ERRORS_H
+
+#include "adapters/pg_compat.h"
+#include "domain/error.h"
+
+struct Node;
+
+pg_noreturn extern void bank_ereport(const BankError *error);
+extern void bank_errsave(struct Node *context, const BankError *error);
+
+#endif							/* BANK_SQL_ERRORS_H */

@@ -1,0 +1,23 @@
+/*
+ * module.c
+ *		The library's entry point. Works preloaded and loaded on demand.
+ */
+#include "postgres.h"
+
+#include "adapters/pg_compat.h"
+#include "adapters/store/guard.h"
+
+#include "fmgr.h"
+#include "utils/guc.h"
+
+PG_MODULE_MAGIC;
+
+PGDLLEXPORT void _PG_init(void);
+
+/* Called once per backend when the library is loaded. */
+void
+_PG_init(void)
+{
+	bank_guard_init();
+	MarkGUCPrefixReserved("banking");
+}

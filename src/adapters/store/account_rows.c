@@ -1,0 +1,392 @@
+/*
+ * account_rows.c
+ *		Rows of bank.accounts: read, lock, insert, update; stripes of house accounts.
+ *
+ * Locks: rows are locked FOR NO KEY UPDATE. A customer's row is waited for; the
+ * callers keep to identifier order. A stripe of a house account is never waited
+ * for (SKIP LOCKED), so it may be locked at any time. Must be called inside a
+ * BankSession.
+ */
+#include "postgres.h"
+
+#include "adapters/store/store.h"
+#include "adapters/store/tables.h"
+#include "domain/currency.h"
+#include "ports/event_store.h"
+
+#include "access/htup_details.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_type.h"
+#include "common/cryptohash.h"
+#include "common/hashfn.h"
+#include "common/sha1.h"
+#include "miscadmin.h"
+#include "storage/lmgr.h"
+#include "storage/lock.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/timestamp.h"
+
+/* Stripe numbers of one backend lie this far apart; more than MAX_BACKENDS could be. */
+#define BANK_STRIPE_STEP 1048576
+#define BANK_STRIPE_TRIES 1024
+
+/* Copy a text Datum into a fixed array, terminated; longer text is cut. */
+static void
+bank_text_from_datum(Datum datum, char *out, size_t size)
+{
+	text	   *value = DatumGetTextPP(datum);
+	size_t		len = Min(VARSIZE_ANY_EXHDR(value), size - 1);
+
+	memcpy(out, VARDATA_ANY(value), len);
+	out[len] = '\0';
+}
+
+/* Decode a row with all columns in table order. */
+void
+bank_account_from_row(HeapTuple row, TupleDesc desc, BankAccount *account)
+{
+	Datum		values[Natts_account];
+	bool		nulls[Natts_account];
+	BankOpening *opening = &account->opening;
+	char		name[16];
+
+	Assert(desc->natts == Natts_account);
+	heap_deform_tuple(row, desc, values, nulls);
+	memset(account, 0, sizeof(*account));
+#define VALUE(column) values[Anum_account_##column - 1]
+#define IS_NULL(column) nulls[Anum_account_##column - 1]
+	bank_uuid_from_datum(VALUE(account_id), &account->id);
+	account->version = DatumGetInt64(VALUE(version));
+	account->debits = DatumGetInt64(VALUE(debits));
+	account->credits = DatumGetInt64(VALUE(credits));
+	account->held = DatumGetInt64(VALUE(held));
+	account->limits.overdraft = DatumGetInt64(VALUE(overdraft_limit));
+	account->limits.balance = IS_NULL(balance_limit) ? BANK_NO_LIMIT :
+		DatumGetInt64(VALUE(balance_limit));
+	account->recorded_at = DatumGetTimestampTz(VALUE(recorded_at));
+	account->business_at = DatumGetTimestampTz(VALUE(business_at));
+	account->created_at = DatumGetTimestampTz(VALUE(created_at));
+	bank_text_from_datum(VALUE(currency), name, sizeof(name));
+	memcpy(account->currency, name, sizeof(account->currency));
+	bank_text_from_datum(VALUE(account_type), name, sizeof(name));
+	opening->type = bank_account_type_parse(name, strlen(name));
+	bank_text_from_datum(VALUE(status), name, sizeof(name));
+	account->status = bank_account_status_parse(name, strlen(name));
+	opening->has_owner = !IS_NULL(owner_id);
+	if (opening->has_owner)
+		bank_uuid_from_datum(VALUE(owner_id), &opening->owner_id);
+	if (!IS_NULL(account_number))
+		bank_text_from_datum(VALUE(account_number), opening->number, sizeof(opening->number));
+	if (!IS_NULL(house_code))
+	{
+		bank_text_from_datum(VALUE(house_code), opening->house_code,
+							 sizeof(opening->house_code));
+		opening->stripe = DatumGetInt32(VALUE(stripe));
+		bank_uuid_from_datum(VALUE(house_account_id), &opening->house_account_id);
+	}
+#undef VALUE
+#undef IS_NULL
+}
+
+/* Decode the first row of the last result. */
+static void
+bank_account_from_result(BankAccount *account)
+{
+	bank_account_from_row(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, account);
+	SPI_freetuptable(SPI_tuptable);
+}
+
+/* Lock a row by its identifier, whatever its type, waiting if need be; false: there is none. */
+bool
+bank_account_row_lock(const BankUuid *account_id, BankAccount *account)
+{
+	static BankPlan plan = {
+		.text = "SELECT " BANK_ACCOUNT_COLUMNS " FROM bank.accounts "
+		"WHERE account_id OPERATOR(pg_catalog.=) $1 FOR NO KEY UPDATE",
+		.nargs = 1, .types = {UUIDOID}
+	};
+	Datum		values[] = {bank_uuid_datum(account_id)};
+
+	if (bank_plan_execute(&plan, values, NULL, false) == 0)
+		return false;
+	bank_account_from_result(account);
+	return true;
+}
+
+/* See ports/event_store.h. */
+bool
+bank_store_lock_account(const BankUuid *account_id, BankAccount *account)
+{
+	static BankPlan plan = {
+		.text = "SELECT " BANK_ACCOUNT_COLUMNS " FROM bank.accounts "
+		"WHERE account_id OPERATOR(pg_catalog.=) $1 AND house_code IS NULL FOR NO KEY UPDATE",
+		.nargs = 1, .types = {UUIDOID}
+	};
+	Datum		values[] = {bank_uuid_datum(account_id)};
+
+	if (bank_plan_execute(&plan, values, NULL, false) == 0)
+		return false;
+	bank_account_from_result(account);
+	return true;
+}
+
+/* See ports/event_store.h. */
+bool
+bank_store_house_of(const BankUuid *account_id, char code[BANK_HOUSE_CODE_TEXT], char currency[4])
+{
+	static BankPlan plan = {
+		.text = "SELECT house_code, currency FROM bank.accounts "
+		"WHERE house_code IS NOT NULL AND (house_account_id OPERATOR(pg_catalog.=) $1 "
+		"OR account_id OPERATOR(pg_catalog.=) $1) LIMIT 1",
+		.nargs = 1, .types = {UUIDOID}
+	};
+	Datum		values[] = {bank_uuid_datum(account_id)};
+	bool		isnull;
+
+	if (bank_plan_execute(&plan, values, NULL, false) == 0)
+		return false;
+	bank_text_from_datum(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull),
+						 code, BANK_HOUSE_CODE_TEXT);
+	bank_text_from_datum(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2, &isnull),
+						 currency, 4);
+	return true;
+}
+
+
+/*
+ * Identifier of a logical house account: a name-based UUID version 5 (RFC 9562)
+ * of "code/currency", so that no two sessions can disagree on it.
+ */
+static void
+bank_house_account_id(const char *code, const char *currency, BankUuid *id)
+{
+	/* namespace of this project, a random UUID: 6f1e2b0a-3c54-4d8e-9a57-8f7a1d20c9e4 */
+	static const uint8 name_space[16] = {
+		0x6f, 0x1e, 0x2b, 0x0a, 0x3c, 0x54, 0x4d, 0x8e,
+		0x9a, 0x57, 0x8f, 0x7a, 0x1d, 0x20, 0xc9, 0xe4
+	};
+	uint8		digest[SHA1_DIGEST_LENGTH];
+	pg_cryptohash_ctx *hash = pg_cryptohash_create(PG_SHA1);
+
+	if (pg_cryptohash_init(hash) < 0 ||
+		pg_cryptohash_update(hash, name_space, sizeof(name_space)) < 0 ||
+		pg_cryptohash_update(hash, (const uint8 *) code, strlen(code)) < 0 ||
+		pg_cryptohash_update(hash, (const uint8 *) "/", 1) < 0 ||
+		pg_cryptohash_update(hash, (const uint8 *) currency, 3) < 0 ||
+		pg_cryptohash_final(hash, digest, sizeof(digest)) < 0)
+		elog(ERROR, "could not compute a SHA-1 digest: %s", pg_cryptohash_error(hash));
+	pg_cryptohash_free(hash);
+	memcpy(id->bytes, digest, sizeof(id->bytes));
+	id->bytes[6] = (id->bytes[6] & 0x0F) | 0x50;
+	id->bytes[8] = (id->bytes[8] & 0x3F) | 0x80;
+}
+
+/*
+ * Take a lock of this ledger on a name, until the transaction ends (or is
+ * prepared and ends later). The lock is one on bank.accounts as an object with
+ * a sub-identifier, so it cannot be confused with anybody's advisory lock.
+ * Returns false when dont_wait and somebody else has it.
+ */
+static bool
+bank_lock_name(uint32 hash, bool dont_wait)
+{
+	Oid			accounts = get_relname_relid("accounts", get_namespace_oid("bank", false));
+	LOCKTAG		tag;
+
+	SET_LOCKTAG_OBJECT(tag, MyDatabaseId, accounts, hash, 1);
+	return LockAcquire(&tag, ExclusiveLock, false, dont_wait) != LOCKACQUIRE_NOT_AVAIL;
+}
+
+/*
+ * A number for a new stripe: this backend's own, or one of its later ones when
+ * a prepared transaction of the backend's predecessor is just opening that one.
+ */
+static int32
+bank_house_reserve_stripe(const char *code, const char *currency)
+{
+	static BankPlan plan = {
+		.text = "SELECT 1 FROM bank.accounts WHERE house_code OPERATOR(pg_catalog.=) $1 "
+		"AND currency OPERATOR(pg_catalog.=) $2 AND stripe OPERATOR(pg_catalog.=) $3",
+		.nargs = 3, .types = {TEXTOID, TEXTOID, INT4OID}
+	};
+	Datum		values[3];
+	int			i;
+
+	values[0] = CStringGetTextDatum(code);
+	values[1] = CStringGetTextDatum(currency);
+	for (i = 0; i < BANK_STRIPE_TRIES; i++)
+	{
+		int32		stripe = bank_backend_number() + i * BANK_STRIPE_STEP;
+		uint32		hash = hash_bytes((const unsigned char *) code, (int) strlen(code));
+
+		hash = hash_combine(hash, hash_bytes((const unsigned char *) currency, 3));
+		hash = hash_combine(hash, hash_bytes_uint32((uint32) stripe));
+		if (!bank_lock_name(hash, true))
+			continue;
+		values[2] = Int32GetDatum(stripe);
+		if (bank_plan_execute(&plan, values, NULL, false) == 0)
+			return stripe;
+	}
+	ereport(ERROR,
+			(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
+			 errmsg("could not open a stripe of house account %s in %s", code, currency),
+			 errdetail("All %d stripes of this backend are locked by other transactions.",
+					   BANK_STRIPE_TRIES)));
+}
+
+/* See ports/event_store.h. */
+bool
+bank_store_lock_house(const char *code, const char *currency, BankAccount *account,
+					  BankHouseLookup *lookup)
+{
+	static BankPlan own = {
+		.text = "SELECT " BANK_ACCOUNT_COLUMNS " FROM bank.accounts "
+		"WHERE house_code OPERATOR(pg_catalog.=) $1 AND currency OPERATOR(pg_catalog.=) $2 "
+		"AND stripe OPERATOR(pg_catalog.=) $3 FOR NO KEY UPDATE SKIP LOCKED",
+		.nargs = 3, .types = {TEXTOID, TEXTOID, INT4OID}
+	};
+	static BankPlan other = {
+		.text = "SELECT " BANK_ACCOUNT_COLUMNS " FROM bank.accounts "
+		"WHERE house_code OPERATOR(pg_catalog.=) $1 AND currency OPERATOR(pg_catalog.=) $2 "
+		"LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED",
+		.nargs = 2, .types = {TEXTOID, TEXTOID}
+	};
+	static BankPlan exists = {
+		.text = "SELECT EXISTS (SELECT FROM bank.accounts WHERE house_code OPERATOR(pg_catalog.=) $1 "
+		"AND currency OPERATOR(pg_catalog.=) $2), "
+		"EXISTS (SELECT FROM bank.accounts WHERE house_code OPERATOR(pg_catalog.=) $1), "
+		"EXISTS (SELECT FROM bank.accounts WHERE house_code OPERATOR(pg_catalog.=) $1 "
+		"AND currency OPERATOR(pg_catalog.=) $2 AND stripe OPERATOR(pg_catalog.=) $3)",
+		.nargs = 3, .types = {TEXTOID, TEXTOID, INT4OID}
+	};
+	Datum		values[3];
+	bool		own_exists;
+	bool		isnull;
+
+	values[0] = CStringGetTextDatum(code);
+	values[1] = CStringGetTextDatum(currency);
+	values[2] = Int32GetDatum(bank_backend_number());
+	if (bank_plan_execute(&own, values, NULL, false) > 0)
+	{
+		bank_account_from_result(account);
+		return true;
+	}
+
+	bank_plan_execute(&exists, values, NULL, false);
+#define RESULT(n) DatumGetBool(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, n, \
+											 &isnull))
+	lookup->known = RESULT(1);
+	lookup->code_known = RESULT(2);
+	own_exists = RESULT(3);
+#undef RESULT
+	SPI_freetuptable(SPI_tuptable);
+
+	/* Its own is locked by somebody: borrow a free one. Only when it has none, open one. */
+	if (own_exists && bank_plan_execute(&other, values, NULL, false) > 0)
+	{
+		bank_account_from_result(account);
+		return true;
+	}
+	lookup->stripe = bank_house_reserve_stripe(code, currency);
+	bank_house_account_id(code, currency, &lookup->house_account_id);
+	return false;
+}
+
+/* See ports/event_store.h. */
+bool
+bank_store_account_exists(const BankUuid *account_id)
+{
+	static BankPlan plan = {
+		.text = "SELECT 1 FROM bank.accounts WHERE account_id OPERATOR(pg_catalog.=) $1",
+		.nargs = 1, .types = {UUIDOID}
+	};
+	Datum		values[] = {bank_uuid_datum(account_id)};
+
+	(void) bank_lock_name(hash_bytes(account_id->bytes, sizeof(account_id->bytes)), false);
+	return bank_plan_execute(&plan, values, NULL, false) > 0;
+}
+
+/* Write a new account; false: identifier, number or stripe are taken. */
+bool
+bank_account_row_insert(const BankAccount *account)
+{
+	static BankPlan plan = {
+		.text = "INSERT INTO bank.accounts (" BANK_ACCOUNT_COLUMNS ") VALUES ($1, $2, $3, $4, $5, $6, "
+		"$7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18) ON CONFLICT DO NOTHING",
+		.nargs = Natts_account, .types = {UUIDOID, INT8OID, INT8OID, INT8OID, INT8OID, INT8OID, TIMESTAMPTZOID, TIMESTAMPTZOID,
+			TIMESTAMPTZOID, TEXTOID, TEXTOID, TEXTOID, INT8OID, UUIDOID, TEXTOID, TEXTOID, INT4OID,
+		UUIDOID}
+	};
+	const BankOpening *opening = &account->opening;
+	bool		house = opening->type == BANK_TYPE_HOUSE;
+	Datum		values[Natts_account];
+	char		nulls[Natts_account];
+
+	memset(nulls, ' ', sizeof(nulls));
+#define SET(column, datum) values[Anum_account_##column - 1] = (datum)
+#define SET_OR_NULL(column, present, datum) \
+	do { \
+		if (present) \
+			SET(column, datum); \
+		else \
+			nulls[Anum_account_##column - 1] = 'n'; \
+	} while (0)
+	SET(account_id, bank_uuid_datum(&account->id));
+	SET(version, Int64GetDatum(account->version));
+	SET(debits, Int64GetDatum(account->debits));
+	SET(credits, Int64GetDatum(account->credits));
+	SET(held, Int64GetDatum(account->held));
+	SET(overdraft_limit, Int64GetDatum(account->limits.overdraft));
+	SET(recorded_at, TimestampTzGetDatum(account->recorded_at));
+	SET(business_at, TimestampTzGetDatum(account->business_at));
+	SET(created_at, TimestampTzGetDatum(account->created_at));
+	SET(currency, PointerGetDatum(cstring_to_text_with_len(account->currency, 3)));
+	SET(account_type, CStringGetTextDatum(bank_account_type_name(opening->type)));
+	SET(status, CStringGetTextDatum(bank_account_status_name(account->status)));
+	SET_OR_NULL(balance_limit, account->limits.balance != BANK_NO_LIMIT,
+				Int64GetDatum(account->limits.balance));
+	SET_OR_NULL(owner_id, opening->has_owner, bank_uuid_datum(&opening->owner_id));
+	SET_OR_NULL(account_number, opening->number[0] != '\0', CStringGetTextDatum(opening->number));
+	SET_OR_NULL(house_code, house, CStringGetTextDatum(opening->house_code));
+	SET_OR_NULL(stripe, house, Int32GetDatum(opening->stripe));
+	SET_OR_NULL(house_account_id, house, bank_uuid_datum(&opening->house_account_id));
+#undef SET
+#undef SET_OR_NULL
+	return bank_plan_execute(&plan, values, nulls, false) == 1;
+}
+
+/*
+ * Write what events can change of an account; false: it no longer has the
+ * version it was loaded with.
+ */
+bool
+bank_account_row_update(const BankAccount *account, int64 old_version)
+{
+	static BankPlan plan = {
+		.text = "UPDATE bank.accounts SET version = $3, debits = $4, credits = $5, held = $6, "
+		"overdraft_limit = $7, balance_limit = $8, recorded_at = $9, business_at = $10, "
+		"status = $11 "
+		"WHERE account_id OPERATOR(pg_catalog.=) $1 AND version OPERATOR(pg_catalog.=) $2",
+		.nargs = 11, .types = {UUIDOID, INT8OID, INT8OID, INT8OID, INT8OID, INT8OID, INT8OID, INT8OID, TIMESTAMPTZOID,
+		TIMESTAMPTZOID, TEXTOID}
+	};
+	Datum		values[11];
+	char		nulls[11];
+
+	memset(nulls, ' ', sizeof(nulls));
+	values[0] = bank_uuid_datum(&account->id);
+	values[1] = Int64GetDatum(old_version);
+	values[2] = Int64GetDatum(account->version);
+	values[3] = Int64GetDatum(account->debits);
+	values[4] = Int64GetDatum(account->credits);
+	values[5] = Int64GetDatum(account->held);
+	values[6] = Int64GetDatum(account->limits.overdraft);
+	values[7] = Int64GetDatum(account->limits.balance);
+	if (account->limits.balance == BANK_NO_LIMIT)
+		nulls[7] = 'n';
+	values[8] = TimestampTzGetDatum(account->recorded_at);
+	values[9] = TimestampTzGetDatum(account->business_at);
+	values[10] = CStringGetTextDatum(bank_account_status_name(account->status));
+	return bank_plan_execute(&plan, values, nulls, false) == 1;
+}

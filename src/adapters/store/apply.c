@@ -1,0 +1,156 @@
+/*
+ * apply.c
+ *		The trigger that keeps the read models: AFTER INSERT on bank.events, per
+ *		statement.
+ *
+ * It trusts nobody: every inserted row must continue its streams exactly, also
+ * one written by hand or by pg_restore, else BK020 ends the statement.
+ *
+ * Locks: rows of bank.accounts FOR NO KEY UPDATE, in the order the events touch
+ * them; a command holds all of them already. Transactions: the inserting one.
+ * Memory: projection.c's, in a context of its own that ends with the call.
+ */
+#include "postgres.h"
+
+#include "adapters/sql/errors.h"
+#include "adapters/store/projection.h"
+#include "adapters/store/store.h"
+#include "adapters/store/tables.h"
+
+#include "catalog/pg_type.h"
+#include "commands/trigger.h"
+#include "executor/tuptable.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+#include "utils/tuplestore.h"
+
+#include <inttypes.h>
+
+PG_FUNCTION_INFO_V1(bank_events_apply);
+
+/* Load callback: the account the command has just decided on, or the locked row. */
+static bool
+bank_apply_load(const BankUuid *account_id, BankAccount *account)
+{
+	const BankAccount *decided = bank_store_decided_account(account_id);
+
+	if (decided == NULL)
+		return bank_account_row_lock(account_id, account);
+	*account = *decided;
+	return true;
+}
+
+/* Keep a back-dated movement. */
+static void
+bank_apply_backdated(const BankBackdated *movement, void *argument pg_attribute_unused())
+{
+	static BankPlan plan = {
+		.text = "INSERT INTO bank.backdated_movements "
+		"(account_id, version, business_at, latest_before, amount) VALUES ($1, $2, $3, $4, $5)",
+		.nargs = 5, .types = {UUIDOID, INT8OID, TIMESTAMPTZOID, TIMESTAMPTZOID, INT8OID}
+	};
+	Datum		values[5];
+
+	values[0] = bank_uuid_datum(&movement->account_id);
+	values[1] = Int64GetDatum(movement->version);
+	values[2] = TimestampTzGetDatum(movement->business_at);
+	values[3] = TimestampTzGetDatum(movement->latest_before);
+	values[4] = Int64GetDatum(movement->amount);
+	bank_plan_execute(&plan, values, NULL, false);
+}
+
+/* Raise BK020 for an event that does not fit. */
+static void
+bank_apply_refuse(const BankEvent *event, const BankUuid *account_id, unsigned flaws)
+{
+	char		id[BANK_UUID_TEXT];
+	BankError	error;
+
+	bank_uuid_format(account_id, id);
+	bank_error_set(&error, BANK_EVENT_REFUSED, "Account %s, position %" PRId64 ": %s.", id,
+				   event->position, bank_flaw_text(flaws));
+	bank_error_hint(&error, "Events are appended by the bank_* commands.");
+	bank_ereport(&error);
+}
+
+/*
+ * Write what the projection made of the accounts; "row" is a context that is
+ * reset after each of them.
+ */
+static void
+bank_apply_write(BankProjection *projection, MemoryContext row)
+{
+	MemoryContext caller = MemoryContextSwitchTo(row);
+	BankProjected *entry;
+	uint32		i = 0;
+
+	while ((entry = bank_projection_next(projection, &i)) != NULL)
+	{
+		MemoryContextReset(row);
+		if (entry->old_version == 0 ? !bank_account_row_insert(&entry->account) :
+			!bank_account_row_update(&entry->account, entry->old_version))
+		{
+			char		id[BANK_UUID_TEXT];
+			BankError	error;
+
+			bank_uuid_format(&entry->id, id);
+			if (entry->old_version == 0)
+				bank_error_set(&error, BANK_ACCOUNT_EXISTS,
+							   "The identifier, number or stripe of account %s is taken.", id);
+			else
+				bank_error_set(&error, BANK_EVENT_REFUSED,
+							   "Account %s was changed while its events were appended.", id);
+			bank_ereport(&error);
+		}
+	}
+	MemoryContextSwitchTo(caller);
+}
+
+/* Trigger function bank.events_apply(). */
+Datum
+bank_events_apply(PG_FUNCTION_ARGS)
+{
+	TriggerData *trigger = (TriggerData *) fcinfo->context;
+	MemoryContext context;
+	MemoryContext row;
+	MemoryContext caller;
+	BankSession session;
+	BankProjection *projection;
+	TupleTableSlot *slot;
+
+	if (!CALLED_AS_TRIGGER(fcinfo) || !TRIGGER_FIRED_AFTER(trigger->tg_event) ||
+		!TRIGGER_FIRED_FOR_STATEMENT(trigger->tg_event) ||
+		!TRIGGER_FIRED_BY_INSERT(trigger->tg_event) || trigger->tg_newtable == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+				 errmsg("function \"%s\" must be fired AFTER INSERT FOR EACH STATEMENT with a transition table",
+						"bank.events_apply")));
+
+	bank_session_open(&session);
+	context = AllocSetContextCreate(CurrentMemoryContext, "banking projection",
+									ALLOCSET_DEFAULT_SIZES);
+	row = AllocSetContextCreate(context, "banking projection row", ALLOCSET_DEFAULT_SIZES);
+	projection = bank_projection_create(context, bank_apply_load, bank_apply_backdated, NULL);
+	slot = MakeSingleTupleTableSlot(RelationGetDescr(trigger->tg_relation), &TTSOpsMinimalTuple);
+	tuplestore_rescan(trigger->tg_newtable);
+	while (tuplestore_gettupleslot(trigger->tg_newtable, true, false, slot))
+	{
+		BankEvent	event;
+		const BankUuid *flawed;
+		unsigned	flaws;
+
+		caller = MemoryContextSwitchTo(row);
+		slot_getallattrs(slot);
+		bank_event_from_values(slot->tts_values, slot->tts_isnull, &event);
+		flaws = bank_projection_add(projection, &event, &flawed);
+		if (flaws != 0)
+			bank_apply_refuse(&event, flawed, flaws);
+		MemoryContextSwitchTo(caller);
+		MemoryContextReset(row);
+	}
+	bank_apply_write(projection, row);
+	ExecDropSingleTupleTableSlot(slot);
+	MemoryContextDelete(context);
+	bank_session_close(&session);
+	return PointerGetDatum(NULL);
+}

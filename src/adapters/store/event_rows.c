@@ -1,0 +1,283 @@
+/*
+ * event_rows.c
+ *		Rows of bank.events: decode, encode, insert.
+ *
+ * Decoding takes whatever stands in a row, also one that nobody checked: what
+ * cannot be understood becomes BANK_EVENT_UNKNOWN or a value that the rules
+ * refuse. Inserting must happen inside a BankSession, with all accounts locked.
+ */
+#include "postgres.h"
+
+#include "adapters/store/store.h"
+#include "adapters/store/tables.h"
+#include "domain/currency.h"
+#include "domain/money.h"
+
+#include "access/htup_details.h"
+#include "access/xact.h"
+#include "catalog/pg_enum.h"
+#include "catalog/pg_type.h"
+#include "lib/stringinfo.h"
+#include "utils/builtins.h"
+#include "utils/syscache.h"
+#include "utils/timestamp.h"
+#include "utils/uuid.h"
+#include "utils/xid8.h"
+
+/* Event type of an enum value of bank.event_type. */
+static BankEventType
+bank_event_type_from_oid(Oid oid)
+{
+	HeapTuple	tuple = SearchSysCache1(ENUMOID, ObjectIdGetDatum(oid));
+	BankEventType type;
+	const char *label;
+
+	if (!HeapTupleIsValid(tuple))
+		return BANK_EVENT_UNKNOWN;
+	label = NameStr(((Form_pg_enum) GETSTRUCT(tuple))->enumlabel);
+	type = bank_event_type_parse(label, strlen(label));
+	ReleaseSysCache(tuple);
+	return type;
+}
+
+/* A string member of a JSON object, copied into out; false when absent, no string, or too long. */
+static bool
+bank_data_string(Jsonb *data, const char *key, char *out, size_t size)
+{
+	JsonbValue	buffer;
+	JsonbValue *value = getKeyJsonValueFromContainer(&data->root, key, (int) strlen(key), &buffer);
+
+	if (value == NULL || value->type != jbvString || (size_t) value->val.string.len >= size)
+		return false;
+	memcpy(out, value->val.string.val, value->val.string.len);
+	out[value->val.string.len] = '\0';
+	return true;
+}
+
+/* A limit written as "500.00"; *minor stays when absent, becomes INT64_MIN when it makes no sense. */
+static void
+bank_data_limit(Jsonb *data, const char *key, const char *currency, int64_t *minor)
+{
+	char		figure[BANK_MONEY_TEXT];
+	char		text[2 * BANK_MONEY_TEXT];
+	BankMoney	money;
+	BankError	error;
+
+	if (!bank_data_string(data, key, figure, sizeof(figure)))
+		return;
+	snprintf(text, sizeof(text), "%s %.3s", figure, currency);
+	*minor = bank_money_parse(text, strlen(text), &money, &error) == BANK_PARSE_OK ? money.minor :
+		PG_INT64_MIN;
+}
+
+/* An identifier written as text; false when absent or malformed. */
+static bool
+bank_data_uuid(Jsonb *data, const char *key, BankUuid *uuid)
+{
+	char		text[BANK_UUID_TEXT];
+	int			digits = 0;
+	int			i;
+
+	if (!bank_data_string(data, key, text, sizeof(text)))
+		return false;
+	for (i = 0; text[i] != '\0'; i++)
+	{
+		char		c = text[i];
+		int			digit = c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+
+		if (c == '-')
+			continue;
+		if (digit < 0 || digits == 32)
+			return false;
+		uuid->bytes[digits / 2] = (uint8_t) (digits % 2 ? uuid->bytes[digits / 2] | digit :
+											 digit << 4);
+		digits++;
+	}
+	return digits == 32;
+}
+
+/* Read what account.created and account.limits_changed say in data. */
+static void
+bank_event_read_data(Jsonb *data, BankEvent *event)
+{
+	BankOpening *opening = &event->opening;
+	char		text[32];
+
+	if (!JB_ROOT_IS_OBJECT(data))
+		return;
+	bank_data_limit(data, "overdraft_limit", event->currency, &event->limits.overdraft);
+	bank_data_limit(data, "balance_limit", event->currency, &event->limits.balance);
+	if (event->type != BANK_EVENT_CREATED)
+		return;
+	if (bank_data_string(data, "account_type", text, sizeof(text)))
+		opening->type = bank_account_type_parse(text, strlen(text));
+	opening->has_owner = bank_data_uuid(data, "owner_id", &opening->owner_id);
+	(void) bank_data_string(data, "account_number", opening->number, sizeof(opening->number));
+	(void) bank_data_string(data, "house_account", opening->house_code,
+							sizeof(opening->house_code));
+	(void) bank_data_uuid(data, "house_account_id", &opening->house_account_id);
+	if (bank_data_string(data, "stripe", text, sizeof(text)))
+		opening->stripe = (int32_t) strtol(text, NULL, 10);
+}
+
+/* Decode the columns of a row, in table order; metadata is not read. */
+void
+bank_event_from_values(const Datum *values, const bool *nulls, BankEvent *event)
+{
+	text	   *currency;
+
+	memset(event, 0, sizeof(*event));
+#define VALUE(column) values[Anum_event_##column - 1]
+#define IS_NULL(column) nulls[Anum_event_##column - 1]
+	event->type = bank_event_type_from_oid(DatumGetObjectId(VALUE(event_type)));
+	event->position = DatumGetInt64(VALUE(position));
+	bank_uuid_from_datum(VALUE(event_id), &event->event_id);
+	bank_uuid_from_datum(VALUE(aggregate_id), &event->aggregate_id);
+	event->version = DatumGetInt64(VALUE(version));
+	event->balance = DatumGetInt64(VALUE(balance));
+	event->recorded_at = DatumGetTimestampTz(VALUE(recorded_at));
+	currency = DatumGetTextPP(VALUE(currency));
+	if (VARSIZE_ANY_EXHDR(currency) == sizeof(event->currency))
+		memcpy(event->currency, VARDATA_ANY(currency), sizeof(event->currency));
+	event->has_peer = !IS_NULL(peer_id);
+	if (event->has_peer)
+		bank_uuid_from_datum(VALUE(peer_id), &event->peer_id);
+	/* the columns of a movement stand together or not at all */
+	if (IS_NULL(peer_version) == event->has_peer || IS_NULL(amount) == event->has_peer ||
+		IS_NULL(peer_balance) == event->has_peer)
+		event->type = BANK_EVENT_UNKNOWN;
+	else if (event->has_peer)
+	{
+		event->peer_version = DatumGetInt64(VALUE(peer_version));
+		event->amount = DatumGetInt64(VALUE(amount));
+		event->peer_balance = DatumGetInt64(VALUE(peer_balance));
+	}
+	event->has_occurred_at = !IS_NULL(occurred_at);
+	if (event->has_occurred_at)
+		event->occurred_at = DatumGetTimestampTz(VALUE(occurred_at));
+	event->limits.balance = BANK_NO_LIMIT;
+	event->opening.type = BANK_TYPE_UNKNOWN;
+	if (!IS_NULL(data) &&
+		(event->type == BANK_EVENT_CREATED || event->type == BANK_EVENT_LIMITS_CHANGED))
+		bank_event_read_data(DatumGetJsonbP(VALUE(data)), event);
+#undef VALUE
+#undef IS_NULL
+}
+
+/* Decode a row with all columns in table order. */
+void
+bank_event_from_row(HeapTuple row, TupleDesc desc, BankEvent *event)
+{
+	Datum		values[Natts_event];
+	bool		nulls[Natts_event];
+
+	Assert(desc->natts == Natts_event);
+	heap_deform_tuple(row, desc, values, nulls);
+	bank_event_from_values(values, nulls, event);
+}
+
+/* Append a JSON member whose value needs no escaping. */
+static void
+bank_json_member(StringInfo json, const char *key, const char *value)
+{
+	appendStringInfo(json, "%s\"%s\":\"%s\"", json->len > 1 ? "," : "", key, value);
+}
+
+/* The same for an identifier. */
+static void
+bank_json_uuid(StringInfo json, const char *key, const BankUuid *uuid)
+{
+	char		text[BANK_UUID_TEXT];
+
+	bank_uuid_format(uuid, text);
+	bank_json_member(json, key, text);
+}
+
+/* The same for a limit, as "500.00". */
+static void
+bank_json_minor(StringInfo json, const char *key, int64_t minor, const char *currency)
+{
+	char		text[BANK_MONEY_TEXT];
+
+	bank_minor_format(minor, bank_currency_exponent(currency), text);
+	bank_json_member(json, key, text);
+}
+
+/* The payload beyond the columns, as column data holds it; NULL when there is none. */
+Jsonb *
+bank_event_data(const BankEvent *event)
+{
+	const BankOpening *opening = &event->opening;
+	bool		house = event->type == BANK_EVENT_CREATED && opening->type == BANK_TYPE_HOUSE;
+	StringInfoData json;
+
+	if (event->type != BANK_EVENT_CREATED && event->type != BANK_EVENT_LIMITS_CHANGED)
+		return NULL;
+	initStringInfo(&json);
+	appendStringInfoChar(&json, '{');
+	if (event->type == BANK_EVENT_CREATED)
+	{
+		bank_json_member(&json, "account_type", bank_account_type_name(opening->type));
+		if (opening->has_owner)
+			bank_json_uuid(&json, "owner_id", &opening->owner_id);
+		if (opening->number[0] != '\0')
+			bank_json_member(&json, "account_number", opening->number);
+	}
+	if (house)
+	{
+		bank_json_member(&json, "house_account", opening->house_code);
+		bank_json_uuid(&json, "house_account_id", &opening->house_account_id);
+		appendStringInfo(&json, ",\"stripe\":\"%d\"", opening->stripe);
+	}
+	else
+	{
+		bank_json_minor(&json, "overdraft_limit", event->limits.overdraft, event->currency);
+		if (event->limits.balance != BANK_NO_LIMIT)
+			bank_json_minor(&json, "balance_limit", event->limits.balance, event->currency);
+	}
+	appendStringInfoChar(&json, '}');
+	return DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(json.data)));
+}
+
+/* Insert the row of an event that has its position. Raises on a taken place in a stream. */
+void
+bank_event_row_insert(const BankEvent *event)
+{
+	static BankPlan plan = {
+		.text = "INSERT INTO bank.events (" BANK_EVENT_COLUMNS ") VALUES ($1, $2, $3, $4, $5, $6, $7, "
+		"$8, $9, $10, $11, $12::bank.event_type, $13, $14, $15, $16)",
+		.nargs = Natts_event, .types = {INT8OID, INT8OID, INT8OID, INT8OID, INT8OID, INT8OID, TIMESTAMPTZOID, XID8OID, UUIDOID,
+		UUIDOID, UUIDOID, TEXTOID, TEXTOID, TIMESTAMPTZOID, JSONBOID, JSONBOID}
+	};
+	Jsonb	   *data = bank_event_data(event);
+	Datum		values[Natts_event];
+	char		nulls[Natts_event];
+
+	memset(nulls, ' ', sizeof(nulls));
+#define SET(column, datum) values[Anum_event_##column - 1] = (datum)
+#define SET_OR_NULL(column, present, datum) \
+	do { \
+		SET(column, datum); \
+		if (!(present)) \
+			nulls[Anum_event_##column - 1] = 'n'; \
+	} while (0)
+	SET(position, Int64GetDatum(event->position));
+	SET(version, Int64GetDatum(event->version));
+	SET_OR_NULL(peer_version, event->has_peer, Int64GetDatum(event->peer_version));
+	SET_OR_NULL(amount, event->has_peer, Int64GetDatum(event->amount));
+	SET(balance, Int64GetDatum(event->balance));
+	SET_OR_NULL(peer_balance, event->has_peer, Int64GetDatum(event->peer_balance));
+	SET(recorded_at, TimestampTzGetDatum(event->recorded_at));
+	SET(transaction_id, FullTransactionIdGetDatum(GetTopFullTransactionId()));
+	SET(event_id, bank_uuid_datum(&event->event_id));
+	SET(aggregate_id, bank_uuid_datum(&event->aggregate_id));
+	SET_OR_NULL(peer_id, event->has_peer, bank_uuid_datum(&event->peer_id));
+	SET(event_type, CStringGetTextDatum(bank_event_type_name(event->type)));
+	SET(currency, PointerGetDatum(cstring_to_text_with_len(event->currency, 3)));
+	SET_OR_NULL(occurred_at, event->has_occurred_at, TimestampTzGetDatum(event->occurred_at));
+	SET_OR_NULL(data, data != NULL, PointerGetDatum(data));
+	SET_OR_NULL(metadata, event->metadata != NULL, PointerGetDatum(event->metadata));
+#undef SET
+#undef SET_OR_NULL
+	bank_plan_execute(&plan, values, nulls, false);
+}

@@ -1,0 +1,161 @@
+/*
+ * event_store.c
+ *		Appending events, and idempotency keys.
+ *
+ * Locks: append needs the locks of all accounts of the event, so the position
+ * it draws is greater than any earlier one on these streams. A claim of an
+ * idempotency key waits for a transaction that has claimed the same key.
+ * Must be called inside a BankSession.
+ */
+#include "postgres.h"
+
+#include "adapters/store/store.h"
+#include "adapters/store/tables.h"
+#include "ports/event_store.h"
+
+#include "catalog/namespace.h"
+#include "catalog/pg_type.h"
+#include "commands/sequence.h"
+#include "common/cryptohash.h"
+#include "common/sha2.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+
+/*
+ * While an event is being appended: the accounts it was decided on, which the
+ * trigger then need not read again. They are locked and current.
+ */
+static const BankAccount *bank_decided_accounts[2];
+
+/* The account with this identifier among those of the append under way, or NULL. */
+const BankAccount *
+bank_store_decided_account(const BankUuid *account_id)
+{
+	int			i;
+
+	for (i = 0; i < 2; i++)
+	{
+		if (bank_decided_accounts[i] != NULL &&
+			bank_uuid_equal(&bank_decided_accounts[i]->id, account_id))
+			return bank_decided_accounts[i];
+	}
+	return NULL;
+}
+
+/* Draw the next value of a sequence of schema bank. */
+static int64
+bank_sequence_next(const char *name)
+{
+	Oid			sequence = get_relname_relid(name, get_namespace_oid("bank", false));
+
+	return DatumGetInt64(DirectFunctionCall1(nextval_oid, ObjectIdGetDatum(sequence)));
+}
+
+/* See ports/event_store.h. */
+int64_t
+bank_store_next_account_serial(void)
+{
+	return bank_sequence_next("account_serial_seq");
+}
+
+/* See ports/event_store.h. */
+void
+bank_store_append(BankEvent *event, const BankAccount *aggregate, const BankAccount *peer)
+{
+	event->position = bank_sequence_next("events_position_seq");
+	bank_decided_accounts[0] = aggregate;
+	bank_decided_accounts[1] = peer;
+	PG_TRY();
+	{
+		bank_event_row_insert(event);
+	}
+	PG_FINALLY();
+	{
+		bank_decided_accounts[0] = bank_decided_accounts[1] = NULL;
+	}
+	PG_END_TRY();
+}
+
+/* SHA-256 of the canonical request, as bytea. */
+static Datum
+bank_request_hash(const char *request)
+{
+	bytea	   *hash = palloc(VARHDRSZ + PG_SHA256_DIGEST_LENGTH);
+	pg_cryptohash_ctx *context = pg_cryptohash_create(PG_SHA256);
+
+	if (pg_cryptohash_init(context) < 0 ||
+		pg_cryptohash_update(context, (const uint8 *) request, strlen(request)) < 0 ||
+		pg_cryptohash_final(context, (uint8 *) VARDATA(hash), PG_SHA256_DIGEST_LENGTH) < 0)
+		elog(ERROR, "could not compute a SHA-256 digest: %s", pg_cryptohash_error(context));
+	pg_cryptohash_free(context);
+	SET_VARSIZE(hash, VARHDRSZ + PG_SHA256_DIGEST_LENGTH);
+	return PointerGetDatum(hash);
+}
+
+/* The outcome of a key for a request with this hash, see ports/event_store.h. */
+static BankKeyState
+bank_key_lookup(const char *key, Datum hash, BankEvent *first, BankError *error)
+{
+	static BankPlan plan = {
+		.text = "SELECT k.request_hash OPERATOR(pg_catalog.=) $2, e.* "
+		"FROM bank.idempotency_keys AS k LEFT JOIN bank.events AS e "
+		"ON e.aggregate_id OPERATOR(pg_catalog.=) k.aggregate_id "
+		"AND e.version OPERATOR(pg_catalog.=) k.version "
+		"WHERE k.idempotency_key OPERATOR(pg_catalog.=) $1",
+		.nargs = 2, .types = {TEXTOID, BYTEAOID}
+	};
+	Datum		arguments[2];
+	Datum		values[Natts_event + 1];
+	bool		nulls[Natts_event + 1];
+
+	arguments[0] = CStringGetTextDatum(key);
+	arguments[1] = hash;
+	if (bank_plan_execute(&plan, arguments, NULL, false) == 0)
+		return BANK_KEY_FREE;
+	heap_deform_tuple(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, values, nulls);
+	if (!DatumGetBool(values[0]))
+	{
+		bank_error_set(error, BANK_KEY_REUSED, "Idempotency key: %s", key);
+		bank_error_hint(error, "Take a new key for a new request.");
+		return BANK_KEY_REFUSED;
+	}
+	if (nulls[Anum_event_position])
+		ereport(ERROR,
+				(errcode(ERRCODE_DATA_CORRUPTED),
+				 errmsg("idempotency key \"%s\" has no event", key),
+				 errhint("Run bank_verify().")));
+	bank_event_from_values(values + 1, nulls + 1, first);
+	return BANK_KEY_REPLAY;
+}
+
+/* See ports/event_store.h. */
+BankKeyState
+bank_store_find_key(const char *key, const char *request, BankEvent *first, BankError *error)
+{
+	return bank_key_lookup(key, bank_request_hash(request), first, error);
+}
+
+/*
+ * See ports/event_store.h. In REPEATABLE READ and above a concurrent claim
+ * that has committed raises a serialization failure.
+ */
+BankKeyState
+bank_store_claim_key(const char *key, const char *request, const BankUuid *aggregate_id,
+					 int64_t version, BankEvent *first, BankError *error)
+{
+	static BankPlan plan = {
+		.text = "INSERT INTO bank.idempotency_keys (idempotency_key, request_hash, aggregate_id, version) "
+		"VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING",
+		.nargs = 4, .types = {TEXTOID, BYTEAOID, UUIDOID, INT8OID}
+	};
+	Datum		hash = bank_request_hash(request);
+	Datum		values[4];
+
+	values[0] = CStringGetTextDatum(key);
+	values[1] = hash;
+	values[2] = bank_uuid_datum(aggregate_id);
+	values[3] = Int64GetDatum(version);
+	if (bank_plan_execute(&plan, values, NULL, false) == 1)
+		return BANK_KEY_FREE;
+	return bank_key_lookup(key, hash, first, error);
+}

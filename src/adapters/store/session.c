@@ -1,0 +1,101 @@
+/*
+ * session.c
+ *		Sessions of the event store: SPI, the owner's rights, kept plans.
+ *
+ * Transactions: everything runs in the caller's transaction. Memory: plans live
+ * in SPI's own contexts until the backend ends; all else belongs to the SPI
+ * call and is freed by bank_session_close.
+ */
+#include "postgres.h"
+
+#include "adapters/store/store.h"
+
+#include "access/htup_details.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_class.h"
+#include "miscadmin.h"
+#include "utils/lsyscache.h"
+#include "utils/syscache.h"
+
+/* The role that owns bank.events. Raises when the extension is not there. */
+static Oid
+bank_session_owner(void)
+{
+	Oid			schema = get_namespace_oid("bank", true);
+	Oid			events = OidIsValid(schema) ? get_relname_relid("events", schema) : InvalidOid;
+	HeapTuple	tuple = OidIsValid(events) ? SearchSysCache1(RELOID, ObjectIdGetDatum(events)) :
+		NULL;
+	Oid			owner;
+
+	if (!HeapTupleIsValid(tuple))
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_TABLE),
+				 errmsg("table \"bank.events\" does not exist"),
+				 errhint("Run CREATE EXTENSION banking in this database.")));
+	owner = ((Form_pg_class) GETSTRUCT(tuple))->relowner;
+	ReleaseSysCache(tuple);
+	return owner;
+}
+
+/*
+ * Connect to SPI and take the rights of the ledger's owner. Must be closed by
+ * bank_session_close unless an error ends the (sub)transaction first.
+ */
+void
+bank_session_open(BankSession *session)
+{
+	Oid			owner = bank_session_owner();
+
+	if (SPI_connect() != SPI_OK_CONNECT)
+		elog(ERROR, "SPI_connect failed");
+	GetUserIdAndSecContext(&session->caller, &session->caller_context);
+	SetUserIdAndSecContext(owner, session->caller_context | SECURITY_LOCAL_USERID_CHANGE |
+						   SECURITY_NOFORCE_RLS);
+}
+
+/* Give the caller its own rights back and leave SPI. */
+void
+bank_session_close(const BankSession *session)
+{
+	SetUserIdAndSecContext(session->caller, session->caller_context);
+	if (SPI_finish() != SPI_OK_FINISH)
+		elog(ERROR, "SPI_finish failed");
+}
+
+/*
+ * The kept plan of a statement, prepared at first use and again when it could
+ * not be revalidated. Plans are generic: all statements are lookups by key.
+ */
+SPIPlanPtr
+bank_plan_get(BankPlan *plan)
+{
+	if (plan->plan != NULL && SPI_plan_is_valid(plan->plan))
+		return plan->plan;
+	if (plan->plan == NULL)
+	{
+		SPIPlanPtr	prepared = SPI_prepare_cursor(plan->text, plan->nargs, plan->types,
+												  CURSOR_OPT_GENERIC_PLAN);
+
+		if (prepared == NULL || SPI_keepplan(prepared) != 0)
+			elog(ERROR, "SPI_prepare failed for \"%s\": %s", plan->text,
+				 SPI_result_code_string(SPI_result));
+		plan->plan = prepared;
+	}
+	return plan->plan;
+}
+
+/*
+ * Run a statement; rows it returns are in SPI_tuptable. Not read only, it sees
+ * what committed before this moment (in READ COMMITTED). Returns the number of
+ * rows returned or changed.
+ */
+uint64
+bank_plan_execute(BankPlan *plan, Datum *values, const char *nulls, bool read_only)
+{
+	int			result = SPI_execute_plan(bank_plan_get(plan), values, nulls, read_only, 0);
+
+	if (result < 0)
+		elog(ERROR, "SPI_execute_plan failed for \"%s\": %s", plan->text,
+			 SPI_result_code_string(result));
+	return SPI_processed;
+}

@@ -1,0 +1,86 @@
+/*
+ * store.h
+ *		What the files of the event store share: sessions, kept plans, rows.
+ *
+ * Every SQL text names schemas and operators in full: nothing is resolved
+ * through the caller's search_path.
+ */
+#ifndef BANK_STORE_STORE_H
+#define BANK_STORE_STORE_H
+
+#include "adapters/pg_compat.h"
+#include "domain/account.h"
+
+#include "executor/spi.h"
+#include "utils/jsonb.h"
+
+/*
+ * A session: SPI is connected and the current user is the ledger's owner, so
+ * that callers need no right on schema bank. An error restores the user with
+ * the (sub)transaction's abort, as for security definer functions.
+ */
+typedef struct BankSession
+{
+	Oid			caller;
+	int			caller_context;
+} BankSession;
+
+extern void bank_session_open(BankSession *session);
+extern void bank_session_close(const BankSession *session);
+
+/*
+ * A statement whose plan is prepared at first use and kept for the life of the
+ * backend. Fill text, nargs and types; the rest is bank_plan_execute's.
+ */
+#define BANK_PLAN_ARGS 20
+
+typedef struct BankPlan
+{
+	const char *text;
+	int			nargs;
+	Oid			types[BANK_PLAN_ARGS];
+	SPIPlanPtr	plan;
+} BankPlan;
+
+extern uint64 bank_plan_execute(BankPlan *plan, Datum *values, const char *nulls, bool read_only);
+extern SPIPlanPtr bank_plan_get(BankPlan *plan);
+
+/* identifiers and text between the domain and Datums */
+static inline Datum
+bank_uuid_datum(const BankUuid *uuid)
+{
+	return PointerGetDatum(uuid);
+}
+
+static inline void
+bank_uuid_from_datum(Datum datum, BankUuid *uuid)
+{
+	memcpy(uuid->bytes, DatumGetPointer(datum), sizeof(uuid->bytes));
+}
+
+/* account_rows.c */
+#define BANK_ACCOUNT_COLUMNS \
+	"account_id, version, debits, credits, held, overdraft_limit, recorded_at, business_at, " \
+	"created_at, currency, account_type, status, balance_limit, owner_id, account_number, " \
+	"house_code, stripe, house_account_id"
+
+extern void bank_account_from_row(HeapTuple row, TupleDesc desc, BankAccount *account);
+extern bool bank_account_row_lock(const BankUuid *account_id, BankAccount *account);
+extern bool bank_account_row_insert(const BankAccount *account);
+extern bool bank_account_row_update(const BankAccount *account, int64 old_version);
+
+/* event_rows.c */
+#define BANK_EVENT_COLUMNS \
+	"position, version, peer_version, amount, balance, peer_balance, recorded_at, " \
+	"transaction_id, event_id, aggregate_id, peer_id, event_type, currency, occurred_at, data, " \
+	"metadata"
+
+extern void bank_event_from_values(const Datum *values, const bool *nulls, BankEvent *event);
+extern void bank_event_from_row(HeapTuple row, TupleDesc desc, BankEvent *event);
+extern void bank_event_row_insert(const BankEvent *event);
+extern Jsonb *bank_event_data(const BankEvent *event);
+
+/* event_store.c: the accounts the event being appended was decided on, for the trigger */
+extern const BankAccount *bank_store_decided_account(const BankUuid *account_id);
+
+#endif							/* BANK_STORE_STORE_H */

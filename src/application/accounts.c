@@ -1,0 +1,354 @@
+/*
+ * accounts.c
+ *		Create, freeze, unfreeze, close, limits; stripes of house accounts.
+ *
+ * Locks: the one account a command is about; a new account needs none, its
+ * identifier is unique. See command.c for the order of all steps.
+ *
+ * A house account is many rows, its stripes, so that deposits never queue on
+ * one. A session that finds none for itself opens one, with an
+ * account.created event like any other account's.
+ */
+#include "application/accounts.h"
+
+#include "domain/account_number.h"
+#include "domain/currency.h"
+#include "ports/clock.h"
+#include "ports/event_store.h"
+
+/* A currency argument: exactly three letters that ISO 4217 knows. BK014, BK021. */
+static bool
+bank_accounts_check_currency(const char *currency, BankError *error)
+{
+	if (currency == NULL)
+		return bank_command_missing("currency", error);
+	if (strlen(currency) != 3 || bank_currency_exponent(currency) < 0)
+	{
+		bank_error_set(error, BANK_UNKNOWN_CURRENCY, "\"%.32s\" is not a currency of ISO 4217.",
+					   currency);
+		return bank_error_hint(error, "Write the three capital letters, such as HTG.");
+	}
+	return true;
+}
+
+/* A limit argument must be in the account's currency; NULL leaves *minor as it is. BK003. */
+static bool
+bank_accounts_take_limit(const BankMoney *limit, const char *currency, int64_t *minor,
+						 BankError *error)
+{
+	if (limit == NULL)
+		return true;
+	if (memcmp(limit->currency, currency, 3) != 0)
+		return bank_error_set(error, BANK_CURRENCY_MISMATCH,
+							  "The limit is in %.3s, the account in %.3s.", limit->currency,
+							  currency);
+	*minor = limit->minor;
+	return true;
+}
+
+/* A new stream has version 0; expected_version may say so. BK006. */
+static bool
+bank_accounts_check_new(const BankOptions *options, BankError *error)
+{
+	static const BankAccount absent;
+
+	return !options->has_expected_version ||
+		bank_account_check_version(&absent, options->expected_version, error);
+}
+
+/*
+ * Open a customer's account. The outcome is the account.created event.
+ * BK003, BK006..BK009, BK011, BK014, BK016..BK018, BK021.
+ */
+bool
+bank_accounts_create(const BankNewAccount *arguments, const BankOptions *options,
+					 BankOutcome *outcome, BankError *error)
+{
+	BankLimits	limits = {0, BANK_NO_LIMIT};
+	BankOpening opening;
+	BankRequest request;
+	BankUuid	account_id;
+	bool		done;
+
+	memset(&opening, 0, sizeof(opening));
+	if (arguments->owner_id == NULL)
+		return bank_command_missing("owner_id", error);
+	if (arguments->account_type == NULL)
+		return bank_command_missing("account_type", error);
+	opening.type = bank_account_type_parse(arguments->account_type,
+										   strlen(arguments->account_type));
+	if (opening.type == BANK_TYPE_UNKNOWN || opening.type == BANK_TYPE_HOUSE)
+	{
+		bank_error_set(error, BANK_INVALID_ACCOUNT_TYPE,
+					   "\"%.32s\" is not a type of customers' accounts: COURANT, EPARGNE.",
+					   arguments->account_type);
+		return opening.type == BANK_TYPE_UNKNOWN ? false :
+			bank_error_hint(error, "Open house accounts with bank_create_house_account.");
+	}
+	if (!bank_accounts_check_currency(arguments->currency, error) ||
+		!bank_command_check(options, error) ||
+		!bank_accounts_take_limit(arguments->overdraft_limit, arguments->currency,
+								  &limits.overdraft, error) ||
+		!bank_accounts_take_limit(arguments->balance_limit, arguments->currency,
+								  &limits.balance, error))
+		return false;
+	opening.has_owner = true;
+	opening.owner_id = *arguments->owner_id;
+
+	bank_request_begin(&request, "create_account", options);
+	bank_request_uuid(&request, arguments->owner_id);
+	bank_request_text(&request, bank_account_type_name(opening.type));
+	bank_request_text(&request, arguments->currency);
+	bank_request_uuid(&request, arguments->account_id);
+	bank_request_money(&request, arguments->overdraft_limit);
+	bank_request_money(&request, arguments->balance_limit);
+	if (!bank_command_find(options, &request, outcome, &done, error))
+		return false;
+	if (done)
+		return true;
+
+	if (arguments->account_id != NULL)
+		account_id = *arguments->account_id;
+	else
+		bank_clock_new_uuid(&account_id);
+	if (!bank_command_claim(options, &request, &account_id, 1, outcome, &done, error))
+		return false;
+	if (done)
+		return true;
+	if (!bank_accounts_check_new(options, error))
+		return false;
+	if (arguments->account_id != NULL && bank_store_account_exists(&account_id))
+	{
+		char		id[BANK_UUID_TEXT];
+
+		bank_uuid_format(&account_id, id);
+		return bank_error_set(error, BANK_ACCOUNT_EXISTS, "Account: %s", id);
+	}
+	bank_account_number_make(bank_store_next_account_serial(), opening.number);
+	if (!bank_account_decide_create(&account_id, arguments->currency, &limits, &opening,
+									&outcome->event, error))
+		return false;
+	bank_command_append(options, NULL, NULL, outcome);
+	return true;
+}
+
+/* Append the opening of one stripe of a house account. */
+static bool
+bank_accounts_open_stripe(const char *code, const char *currency, const BankHouseLookup *lookup,
+						  const BankUuid *account_id, const BankOptions *options,
+						  BankOutcome *outcome, BankError *error)
+{
+	BankLimits	limits = {0, BANK_NO_LIMIT};
+	BankOpening opening;
+
+	memset(&opening, 0, sizeof(opening));
+	opening.type = BANK_TYPE_HOUSE;
+	memcpy(opening.house_code, code, strlen(code) + 1);
+	opening.stripe = lookup->stripe;
+	opening.house_account_id = lookup->house_account_id;
+	if (!bank_account_decide_create(account_id, currency, &limits, &opening, &outcome->event,
+									error))
+		return false;
+	bank_command_append(options, NULL, NULL, outcome);
+	return true;
+}
+
+/*
+ * Open a house account in one currency, which makes its code usable in every
+ * currency. BK006, BK007, BK011, BK014, BK016..BK019, BK021.
+ */
+bool
+bank_accounts_create_house(const char *code, const char *currency, const BankOptions *options,
+						   BankOutcome *outcome, BankError *error)
+{
+	BankAccount account;
+	BankHouseLookup lookup;
+	BankRequest request;
+	BankUuid	account_id;
+	bool		done;
+
+	if (code == NULL)
+		return bank_command_missing("code", error);
+	if (!bank_accounts_check_currency(currency, error) ||
+		!bank_house_code_check(code, strlen(code), error) ||
+		!bank_command_check(options, error))
+		return false;
+
+	bank_request_begin(&request, "create_house_account", options);
+	bank_request_text(&request, code);
+	bank_request_text(&request, currency);
+	if (!bank_command_find(options, &request, outcome, &done, error))
+		return false;
+	if (done)
+		return true;
+
+	bank_clock_new_uuid(&account_id);
+	if (!bank_command_claim(options, &request, &account_id, 1, outcome, &done, error))
+		return false;
+	if (done)
+		return true;
+	if (!bank_accounts_check_new(options, error))
+		return false;
+	if (bank_store_lock_house(code, currency, &account, &lookup) || lookup.known)
+		return bank_error_set(error, BANK_ACCOUNT_EXISTS, "House account: %s in %s", code,
+							  currency);
+	return bank_accounts_open_stripe(code, currency, &lookup, &account_id, options, outcome,
+									 error);
+}
+
+/*
+ * Lock the stripe of a house account that this command may use, opening one
+ * when needed. An unknown code is a mistake, not a new account. BK001.
+ */
+bool
+bank_accounts_lock_house(const char *code, const char *currency, BankAccount *account,
+						 BankError *error)
+{
+	static const BankOptions no_options;
+	BankHouseLookup lookup;
+	BankOutcome opened;
+	BankUuid	account_id;
+
+	if (bank_store_lock_house(code, currency, account, &lookup))
+		return true;
+	if (!lookup.code_known && !bank_house_code_is_builtin(code))
+	{
+		bank_error_set(error, BANK_ACCOUNT_NOT_FOUND, "House account: %s", code);
+		return bank_error_hint(error, "Open it with bank_create_house_account.");
+	}
+	bank_clock_new_uuid(&account_id);
+	if (!bank_accounts_open_stripe(code, currency, &lookup, &account_id, &no_options, &opened,
+								   error))
+		return false;
+	memset(account, 0, sizeof(*account));
+	bank_account_apply(account, &opened.event, false);
+	return true;
+}
+
+/*
+ * Lock the account with this identifier: a customer's account, or for a house
+ * account the stripe that this command may use. BK001.
+ */
+bool
+bank_accounts_lock(const BankUuid *account_id, BankAccount *account, BankError *error)
+{
+	char		text[BANK_UUID_TEXT];
+	char		code[BANK_HOUSE_CODE_TEXT];
+	char		currency[4];
+
+	if (bank_store_lock_account(account_id, account))
+		return true;
+	if (bank_store_house_of(account_id, code, currency))
+		return bank_accounts_lock_house(code, currency, account, error);
+	bank_uuid_format(account_id, text);
+	return bank_error_set(error, BANK_ACCOUNT_NOT_FOUND, "Account: %s", text);
+}
+
+/* Which decision a command about one account takes. */
+typedef bool (*BankAccountDecision) (const BankAccount *account, BankEvent *event,
+									 BankError *error);
+
+/* The common course of the commands about one account that take no further argument. */
+static bool
+bank_accounts_change(const char *command, const BankUuid *account_id,
+					 BankAccountDecision decide, const BankOptions *options,
+					 BankOutcome *outcome, BankError *error)
+{
+	BankAccount account;
+	BankRequest request;
+	bool		done;
+
+	if (account_id == NULL)
+		return bank_command_missing("account_id", error);
+	if (!bank_command_check(options, error))
+		return false;
+	bank_request_begin(&request, command, options);
+	bank_request_uuid(&request, account_id);
+	if (!bank_command_find(options, &request, outcome, &done, error))
+		return false;
+	if (done)
+		return true;
+	if (!bank_accounts_lock(account_id, &account, error) ||
+		!bank_command_claim(options, &request, &account.id, account.version + 1, outcome, &done,
+							error))
+		return false;
+	if (done)
+		return true;
+	if (options->has_expected_version &&
+		!bank_account_check_version(&account, options->expected_version, error))
+		return false;
+	if (!decide(&account, &outcome->event, error))
+		return false;
+	bank_command_append(options, &account, NULL, outcome);
+	return true;
+}
+
+/* BK001, BK006, BK007, BK009, BK010, BK016..BK018, BK021. */
+bool
+bank_accounts_freeze(const BankUuid *account_id, const BankOptions *options,
+					 BankOutcome *outcome, BankError *error)
+{
+	return bank_accounts_change("freeze", account_id, bank_account_decide_freeze, options,
+								outcome, error);
+}
+
+/* Errors as for freeze. */
+bool
+bank_accounts_unfreeze(const BankUuid *account_id, const BankOptions *options,
+					   BankOutcome *outcome, BankError *error)
+{
+	return bank_accounts_change("unfreeze", account_id, bank_account_decide_unfreeze, options,
+								outcome, error);
+}
+
+/* Errors as for freeze, and BK002. */
+bool
+bank_accounts_close(const BankUuid *account_id, const BankOptions *options,
+					BankOutcome *outcome, BankError *error)
+{
+	return bank_accounts_change("close", account_id, bank_account_decide_close, options, outcome,
+								error);
+}
+
+/*
+ * State both limits of an account; one that is NULL is removed. BK001..BK003,
+ * BK005..BK009, BK016..BK018, BK021.
+ */
+bool
+bank_accounts_set_limits(const BankUuid *account_id, const BankMoney *overdraft_limit,
+						 const BankMoney *balance_limit, const BankOptions *options,
+						 BankOutcome *outcome, BankError *error)
+{
+	BankLimits	limits = {0, BANK_NO_LIMIT};
+	BankAccount account;
+	BankRequest request;
+	bool		done;
+
+	if (account_id == NULL)
+		return bank_command_missing("account_id", error);
+	if (!bank_command_check(options, error))
+		return false;
+	bank_request_begin(&request, "set_limits", options);
+	bank_request_uuid(&request, account_id);
+	bank_request_money(&request, overdraft_limit);
+	bank_request_money(&request, balance_limit);
+	if (!bank_command_find(options, &request, outcome, &done, error))
+		return false;
+	if (done)
+		return true;
+	if (!bank_accounts_lock(account_id, &account, error) ||
+		!bank_command_claim(options, &request, &account.id, account.version + 1, outcome, &done,
+							error))
+		return false;
+	if (done)
+		return true;
+	if (options->has_expected_version &&
+		!bank_account_check_version(&account, options->expected_version, error))
+		return false;
+	if (!bank_accounts_take_limit(overdraft_limit, account.currency, &limits.overdraft, error) ||
+		!bank_accounts_take_limit(balance_limit, account.currency, &limits.balance, error) ||
+		!bank_account_decide_limits(&account, &limits, &outcome->event, error))
+		return false;
+	bank_command_append(options, &account, NULL, outcome);
+	return true;
+}

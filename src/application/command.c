@@ -1,0 +1,181 @@
+/*
+ * command.c
+ *		The frame of every command.
+ *
+ * Order of things in a command, always the same:
+ *	1. arguments and options are checked (no lock, no read);
+ *	2. a known idempotency key answers with its first outcome;
+ *	3. all accounts are locked, customers' in identifier order, the house last;
+ *	4. the idempotency key is claimed, which may find a concurrent outcome;
+ *	5. expected_version is compared, the domain decides;
+ *	6. the event is appended.
+ * A refusal at any step leaves nothing behind: the SQL adapter raises it and
+ * the server takes back whatever 3 and 4 did.
+ */
+#include "application/command.h"
+
+#include "ports/clock.h"
+#include "ports/event_store.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+#define BANK_MICROSECONDS_PER_DAY INT64_C(86400000000)
+
+/* 1900-01-01 00:00 UTC: a hundred years of 365 days and 24 leap days before 2000. */
+#define BANK_OLDEST_DATE (INT64_C(-36524) * BANK_MICROSECONDS_PER_DAY)
+
+/* Start the canonical text with the command and the options that are part of the request. */
+void
+bank_request_begin(BankRequest *request, const char *command, const BankOptions *options)
+{
+	char		number[32];
+
+	request->len = 0;
+	request->text[0] = '\0';
+	bank_request_text(request, command);
+	number[0] = '\0';
+	if (options->has_expected_version)
+		snprintf(number, sizeof(number), "%" PRId64, options->expected_version);
+	bank_request_text(request, number);
+	number[0] = '\0';
+	if (options->has_occurred_at)
+		snprintf(number, sizeof(number), "%" PRId64, options->occurred_at);
+	bank_request_text(request, number);
+}
+
+/* Add a text (no bars in it) and a separator; texts are bounded by their callers. */
+void
+bank_request_text(BankRequest *request, const char *text)
+{
+	int			len = snprintf(request->text + request->len, BANK_REQUEST_TEXT - request->len,
+							   "%s|", text);
+
+	request->len += (size_t) len;
+	if (request->len >= BANK_REQUEST_TEXT)
+		request->len = BANK_REQUEST_TEXT - 1;
+}
+
+/* Add an identifier; NULL adds an empty text. */
+void
+bank_request_uuid(BankRequest *request, const BankUuid *uuid)
+{
+	char		text[BANK_UUID_TEXT] = "";
+
+	if (uuid != NULL)
+		bank_uuid_format(uuid, text);
+	bank_request_text(request, text);
+}
+
+/* Add an amount of money; NULL adds an empty text. */
+void
+bank_request_money(BankRequest *request, const BankMoney *money)
+{
+	char		text[BANK_MONEY_TEXT] = "";
+
+	if (money != NULL)
+		bank_money_format(money, text);
+	bank_request_text(request, text);
+}
+
+/* Step 1 for the options. BK016, BK017, BK018. */
+bool
+bank_command_check(const BankOptions *options, BankError *error)
+{
+	if (options->key != NULL)
+	{
+		size_t		len = strlen(options->key);
+
+		if (len == 0 || len > BANK_KEY_MAX)
+			return bank_error_set(error, BANK_INVALID_KEY,
+								  "An idempotency key has 1 to %d bytes, not %zu.",
+								  BANK_KEY_MAX, len);
+	}
+	if (options->has_occurred_at)
+	{
+		if (options->occurred_at < BANK_OLDEST_DATE)
+			return bank_error_set(error, BANK_INVALID_DATE,
+								  "occurred_at cannot be before 1900-01-01.");
+		if (options->occurred_at > bank_clock_now() + BANK_MICROSECONDS_PER_DAY)
+			return bank_error_set(error, BANK_INVALID_DATE,
+								  "occurred_at cannot be more than one day in the future.");
+	}
+	if (options->metadata != NULL)
+	{
+		if (!options->metadata_is_object)
+			return bank_error_set(error, BANK_INVALID_METADATA,
+								  "Metadata must be a JSON object.");
+		if (options->metadata_size > BANK_METADATA_MAX)
+			return bank_error_set(error, BANK_INVALID_METADATA,
+								  "Metadata takes %zu bytes, more than the %d allowed.",
+								  options->metadata_size, BANK_METADATA_MAX);
+	}
+	return true;
+}
+
+/* Turn what the store says of a key into the command's answer; *done: the outcome is there. */
+static bool
+bank_command_keyed(BankKeyState state, BankOutcome *outcome, bool *done)
+{
+	*done = state == BANK_KEY_REPLAY;
+	outcome->replayed = *done;
+	return state != BANK_KEY_REFUSED;
+}
+
+/* Step 2. Sets *done when *outcome is the first outcome of the key. BK007. */
+bool
+bank_command_find(const BankOptions *options, const BankRequest *request, BankOutcome *outcome,
+				  bool *done, BankError *error)
+{
+	BankKeyState state = BANK_KEY_FREE;
+
+	if (options->key != NULL)
+		state = bank_store_find_key(options->key, request->text, &outcome->event, error);
+	return bank_command_keyed(state, outcome, done);
+}
+
+/*
+ * Step 4: the outcome will be the event with this place in its stream. Sets
+ * *done when a concurrent call with the same key was first. BK007.
+ */
+bool
+bank_command_claim(const BankOptions *options, const BankRequest *request,
+				   const BankUuid *aggregate_id, int64_t version, BankOutcome *outcome,
+				   bool *done, BankError *error)
+{
+	BankKeyState state = BANK_KEY_FREE;
+
+	if (options->key != NULL)
+		state = bank_store_claim_key(options->key, request->text, aggregate_id, version,
+									 &outcome->event, error);
+	return bank_command_keyed(state, outcome, done);
+}
+
+/*
+ * Step 6: complete the decided event with identifier, times and metadata, and
+ * append it. recorded_at never decreases along a stream, whatever the clock does.
+ */
+void
+bank_command_append(const BankOptions *options, const BankAccount *aggregate,
+					const BankAccount *peer, BankOutcome *outcome)
+{
+	BankEvent  *event = &outcome->event;
+
+	bank_clock_new_uuid(&event->event_id);
+	event->recorded_at = bank_clock_now();
+	if (aggregate != NULL && event->recorded_at < aggregate->recorded_at)
+		event->recorded_at = aggregate->recorded_at;
+	if (peer != NULL && event->recorded_at < peer->recorded_at)
+		event->recorded_at = peer->recorded_at;
+	event->has_occurred_at = options->has_occurred_at;
+	event->occurred_at = options->occurred_at;
+	event->metadata = options->metadata;
+	bank_store_append(event, aggregate, peer);
+}
+
+/* Refuse a required argument that is NULL. BK021. */
+bool
+bank_command_missing(const char *name, BankError *error)
+{
+	return bank_error_set(error, BANK_MISSING_ARGUMENT, "%s must not be null.", name);
+}

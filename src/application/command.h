@@ -1,0 +1,62 @@
+/*
+ * command.h
+ *		What every command shares: its options, its outcome, its idempotency.
+ *
+ * Use cases load state, ask the domain, append. They know the ports only.
+ */
+#ifndef BANK_APPLICATION_COMMAND_H
+#define BANK_APPLICATION_COMMAND_H
+
+#include "domain/account.h"
+
+/* The options every command takes. */
+typedef struct BankOptions
+{
+	bool		has_expected_version;
+	int64_t		expected_version;
+	const char *key;			/* idempotency key, or NULL */
+	bool		has_occurred_at;
+	int64_t		occurred_at;
+	const void *metadata;		/* opaque, or NULL */
+	size_t		metadata_size;	/* bytes */
+	bool		metadata_is_object;
+} BankOptions;
+
+/* The outcome of an accepted command. */
+typedef struct BankOutcome
+{
+	BankEvent	event;
+	bool		replayed;		/* the outcome of an earlier call with the same key */
+} BankOutcome;
+
+/* Metadata beyond this many bytes is refused. */
+#define BANK_METADATA_MAX 65536
+#define BANK_KEY_MAX 255
+
+/* Longest canonical request text, see bank_command_request_... */
+#define BANK_REQUEST_TEXT 512
+
+/* A canonical text of what a command was asked to do, built piece by piece. */
+typedef struct BankRequest
+{
+	char		text[BANK_REQUEST_TEXT];
+	size_t		len;
+} BankRequest;
+
+extern void bank_request_begin(BankRequest *request, const char *command,
+							   const BankOptions *options);
+extern void bank_request_text(BankRequest *request, const char *text);
+extern void bank_request_uuid(BankRequest *request, const BankUuid *uuid);
+extern void bank_request_money(BankRequest *request, const BankMoney *money);
+
+extern bool bank_command_check(const BankOptions *options, BankError *error);
+extern bool bank_command_find(const BankOptions *options, const BankRequest *request,
+							  BankOutcome *outcome, bool *done, BankError *error);
+extern bool bank_command_claim(const BankOptions *options, const BankRequest *request,
+							   const BankUuid *aggregate_id, int64_t version,
+							   BankOutcome *outcome, bool *done, BankError *error);
+extern void bank_command_append(const BankOptions *options, const BankAccount *aggregate,
+								const BankAccount *peer, BankOutcome *outcome);
+extern bool bank_command_missing(const char *name, BankError *error);
+
+#endif							/* BANK_APPLICATION_COMMAND_H */

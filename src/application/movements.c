@@ -1,0 +1,150 @@
+/*
+ * movements.c
+ *		Deposit, withdrawal and transfer.
+ *
+ * Locks: customers' accounts in identifier order, then the house account's
+ * stripe, which is never waited for; see command.c for the order of all steps.
+ */
+#include "application/movements.h"
+
+#include "application/accounts.h"
+#include "ports/event_store.h"
+
+/*
+ * The last steps, with both accounts locked: claim the key, compare the
+ * version, decide, append.
+ */
+static bool
+bank_movements_post(BankEventType type, const BankAccount *aggregate, const BankAccount *peer,
+					const BankMoney *amount, const BankOptions *options,
+					const BankRequest *request, BankOutcome *outcome, BankError *error)
+{
+	bool		done;
+
+	if (!bank_command_claim(options, request, &aggregate->id, aggregate->version + 1, outcome,
+							&done, error))
+		return false;
+	if (done)
+		return true;
+	if (options->has_expected_version &&
+		!bank_account_check_version(aggregate, options->expected_version, error))
+		return false;
+	if (!bank_account_decide_movement(type, aggregate, peer, amount, &outcome->event, error))
+		return false;
+	bank_command_append(options, aggregate, peer, outcome);
+	return true;
+}
+
+/* Deposit and withdrawal differ in the direction only, which is the event type. */
+static bool
+bank_movements_with_house(BankEventType type, const char *command, const BankUuid *account_id,
+						  const BankMoney *amount, const char *house_code,
+						  const BankOptions *options, BankOutcome *outcome, BankError *error)
+{
+	BankAccount account;
+	BankAccount house;
+	BankRequest request;
+	bool		done;
+
+	if (account_id == NULL)
+		return bank_command_missing("account_id", error);
+	if (amount == NULL)
+		return bank_command_missing("amount", error);
+	if (house_code == NULL)
+		return bank_command_missing("house_account", error);
+	if (!bank_command_check(options, error) ||
+		!bank_account_check_amount(amount, error) ||
+		!bank_house_code_check(house_code, strlen(house_code), error))
+		return false;
+
+	bank_request_begin(&request, command, options);
+	bank_request_uuid(&request, account_id);
+	bank_request_money(&request, amount);
+	bank_request_text(&request, house_code);
+	if (!bank_command_find(options, &request, outcome, &done, error))
+		return false;
+	if (done)
+		return true;
+
+	if (!bank_accounts_lock(account_id, &account, error))
+		return false;
+	if (account.opening.type == BANK_TYPE_HOUSE)
+	{
+		bank_error_set(error, BANK_INVALID_ACCOUNT_TYPE,
+					   "House account %s cannot be the customer's side.",
+					   account.opening.house_code);
+		return bank_error_hint(error, "Move money between house accounts with bank_transfer.");
+	}
+	/* A wrong currency must be refused before it opens a house account in that currency. */
+	if (memcmp(account.currency, amount->currency, 3) != 0)
+		return bank_error_set(error, BANK_CURRENCY_MISMATCH,
+							  "The amount is in %.3s, the account in %.3s.", amount->currency,
+							  account.currency);
+	if (!bank_accounts_lock_house(house_code, account.currency, &house, error))
+		return false;
+	return bank_movements_post(type, &account, &house, amount, options, &request, outcome, error);
+}
+
+/* Money comes from a house account to a customer's. BK001..BK008, BK016..BK019, BK021. */
+bool
+bank_movements_deposit(const BankUuid *account_id, const BankMoney *amount,
+					   const char *house_code, const BankOptions *options, BankOutcome *outcome,
+					   BankError *error)
+{
+	return bank_movements_with_house(BANK_EVENT_DEPOSITED, "deposit", account_id, amount,
+									 house_code, options, outcome, error);
+}
+
+/* Money goes from a customer's account to a house account. Errors as for a deposit. */
+bool
+bank_movements_withdraw(const BankUuid *account_id, const BankMoney *amount,
+						const char *house_code, const BankOptions *options,
+						BankOutcome *outcome, BankError *error)
+{
+	return bank_movements_with_house(BANK_EVENT_WITHDRAWN, "withdraw", account_id, amount,
+									 house_code, options, outcome, error);
+}
+
+/*
+ * Money goes from one account to another, either of which may be a house
+ * account. The aggregate, whose version expected_version speaks of, is the
+ * source. BK001..BK008, BK015..BK018, BK021.
+ */
+bool
+bank_movements_transfer(const BankUuid *from_account, const BankUuid *to_account,
+						const BankMoney *amount, const BankOptions *options,
+						BankOutcome *outcome, BankError *error)
+{
+	BankAccount from;
+	BankAccount to;
+	BankRequest request;
+	bool		done;
+	bool		from_first;
+
+	if (from_account == NULL)
+		return bank_command_missing("from_account", error);
+	if (to_account == NULL)
+		return bank_command_missing("to_account", error);
+	if (amount == NULL)
+		return bank_command_missing("amount", error);
+	if (!bank_command_check(options, error) || !bank_account_check_amount(amount, error))
+		return false;
+
+	bank_request_begin(&request, "transfer", options);
+	bank_request_uuid(&request, from_account);
+	bank_request_uuid(&request, to_account);
+	bank_request_money(&request, amount);
+	if (!bank_command_find(options, &request, outcome, &done, error))
+		return false;
+	if (done)
+		return true;
+
+	from_first = bank_uuid_compare(from_account, to_account) <= 0;
+	if (!bank_accounts_lock(from_first ? from_account : to_account, from_first ? &from : &to,
+						   error) ||
+		!bank_accounts_lock(from_first ? to_account : from_account, from_first ? &to : &from,
+						   error))
+		return false;
+	return bank_movements_post(BANK_EVENT_TRANSFERRED, &from, &to, amount, options, &request,
+							   outcome, error);
+}

@@ -1,0 +1,24 @@
+/*
+ * movements.h
+ *		Use cases that move money: deposit, withdrawal, transfer.
+ *
+ * A NULL pointer for a required argument is refused with BK021. On success the
+ * outcome is filled and true returned; else *error says why and nothing was
+ * decided (the caller must raise, so that locks and claims are taken back).
+ */
+#ifndef BANK_APPLICATION_MOVEMENTS_H
+#define BANK_APPLICATION_MOVEMENTS_H
+
+#include "application/command.h"
+
+extern bool bank_movements_deposit(const BankUuid *account_id, const BankMoney *amount,
+								   const char *house_code, const BankOptions *options,
+								   BankOutcome *outcome, BankError *error);
+extern bool bank_movements_withdraw(const BankUuid *account_id, const BankMoney *amount,
+									const char *house_code, const BankOptions *options,
+									BankOutcome *outcome, BankError *error);
+extern bool bank_movements_transfer(const BankUuid *from_account, const BankUuid *to_account,
+									const BankMoney *amount, const BankOptions *options,
+									BankOutcome *outcome, BankError *error);
+
+#endif							/* BANK_APPLICATION_MOVEMENTS_H */

@@ -1,0 +1,65 @@
+/*
+ * error.c
+ *		SQLSTATE and wording of the ledger's refusals.
+ *
+ * Pure C, no allocation, no locks.
+ */
+#include "domain/error.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+
+static const struct
+{
+	const char *sqlstate;
+	const char *message;
+}			bank_error_table[] = {
+	{"00000", "Success"},
+#define X(symbol, sqlstate, message) {sqlstate, message},
+	BANK_ERRORS(X)
+#undef X
+};
+
+/* The five-character SQLSTATE of a code; "00000" for BANK_OK. */
+const char *
+bank_error_sqlstate(BankErrorCode code)
+{
+	return bank_error_table[code].sqlstate;
+}
+
+/* The primary message of a code, fixed wording. */
+const char *
+bank_error_message(BankErrorCode code)
+{
+	return bank_error_table[code].message;
+}
+
+/*
+ * Record a refusal with its detail (printf style; cut at the array's size) and
+ * no hint. Always returns false, so that a rule can write
+ * "return bank_error_set(...)".
+ */
+bool
+bank_error_set(BankError *error, BankErrorCode code, const char *detail, ...)
+{
+	va_list		args;
+
+	error->code = code;
+	error->hint[0] = '\0';
+	va_start(args, detail);
+	(void) vsnprintf(error->detail, sizeof(error->detail), detail, args);
+	va_end(args);
+	return false;
+}
+
+/* Add a hint to the refusal recorded just before; always returns false. */
+bool
+bank_error_hint(BankError *error, const char *hint, ...)
+{
+	va_list		args;
+
+	va_start(args, hint);
+	(void) vsnprintf(error->hint, sizeof(error->hint), hint, args);
+	va_end(args);
+	return false;
+}

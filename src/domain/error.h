@@ -1,0 +1,66 @@
+/*
+ * error.h
+ *		Every refusal the ledger knows: one list, one SQLSTATE each.
+ *
+ * A rule never raises. It fills a BankError and returns false; the SQL adapter
+ * turns that into an ereport. The list below is the only place where codes and
+ * primary messages are written; docs/errors.md explains each of them and
+ * a test compares the two. A code is never used again for another meaning.
+ *
+ * Memory: a BankError is a plain value, its texts are fixed arrays.
+ */
+#ifndef BANK_DOMAIN_ERROR_H
+#define BANK_DOMAIN_ERROR_H
+
+#include <stdbool.h>
+
+/* X(symbol, SQLSTATE, primary message) */
+#define BANK_ERRORS(X) \
+	X(BANK_ACCOUNT_NOT_FOUND, "BK001", "Account not found") \
+	X(BANK_ACCOUNT_NOT_ACTIVE, "BK002", "Account is not active") \
+	X(BANK_CURRENCY_MISMATCH, "BK003", "Currency mismatch") \
+	X(BANK_INSUFFICIENT_BALANCE, "BK004", "Insufficient balance") \
+	X(BANK_LIMIT_EXCEEDED, "BK005", "Limit exceeded") \
+	X(BANK_CONCURRENCY_CONFLICT, "BK006", "Concurrency conflict") \
+	X(BANK_KEY_REUSED, "BK007", "Idempotency key reused with a different request") \
+	X(BANK_INVALID_AMOUNT, "BK008", "Invalid amount") \
+	X(BANK_INVALID_ACCOUNT_TYPE, "BK009", "Invalid account type") \
+	X(BANK_ALREADY_FROZEN, "BK010", "Account is already frozen") \
+	X(BANK_NOT_FROZEN, "BK010", "Account is not frozen") \
+	X(BANK_ALREADY_CLOSED, "BK010", "Account is already closed") \
+	X(BANK_NOT_EMPTY, "BK010", "Account is not empty") \
+	X(BANK_ACCOUNT_EXISTS, "BK011", "Account already exists") \
+	X(BANK_APPEND_ONLY, "BK012", "Events are append-only") \
+	X(BANK_UNKNOWN_CURRENCY, "BK014", "Unknown currency") \
+	X(BANK_SAME_ACCOUNT, "BK015", "Source and destination are the same account") \
+	X(BANK_INVALID_DATE, "BK016", "Invalid business date") \
+	X(BANK_INVALID_METADATA, "BK017", "Invalid metadata") \
+	X(BANK_INVALID_KEY, "BK018", "Invalid idempotency key") \
+	X(BANK_INVALID_HOUSE_CODE, "BK019", "Invalid house account code") \
+	X(BANK_EVENT_REFUSED, "BK020", "Event does not fit its stream") \
+	X(BANK_MISSING_ARGUMENT, "BK021", "Missing argument") \
+	X(BANK_INVALID_WEIGHTS, "BK022", "Invalid weights")
+
+typedef enum BankErrorCode
+{
+	BANK_OK = 0,
+#define X(symbol, sqlstate, message) symbol,
+	BANK_ERRORS(X)
+#undef X
+} BankErrorCode;
+
+typedef struct BankError
+{
+	BankErrorCode code;			/* BANK_OK: no error */
+	char		detail[256];	/* a sentence, or "" */
+	char		hint[160];		/* a sentence, or "" */
+} BankError;
+
+extern const char *bank_error_sqlstate(BankErrorCode code);
+extern const char *bank_error_message(BankErrorCode code);
+extern bool bank_error_set(BankError *error, BankErrorCode code, const char *detail, ...)
+			__attribute__((format(printf, 3, 4)));
+extern bool bank_error_hint(BankError *error, const char *hint, ...)
+			__attribute__((format(printf, 2, 3)));
+
+#endif							/* BANK_DOMAIN_ERROR_H */

@@ -1,0 +1,127 @@
+/*
+ * event.h
+ *		An event: one accepted command, one row, never changed.
+ *
+ * A movement names two accounts and moves one amount from one to the other, so
+ * no event can be unbalanced. The same struct is what a rule produces, what the
+ * store writes and what the read models are made from.
+ *
+ * Times are microseconds since 2000-01-01 00:00 UTC. Amounts and balances are
+ * minor units; balances are signed.
+ */
+#ifndef BANK_DOMAIN_EVENT_H
+#define BANK_DOMAIN_EVENT_H
+
+#include "domain/uuid.h"
+
+#include <stddef.h>
+
+/* X(symbol, name as stored) */
+#define BANK_EVENT_TYPES(X) \
+	X(BANK_EVENT_CREATED, "account.created") \
+	X(BANK_EVENT_FROZEN, "account.frozen") \
+	X(BANK_EVENT_UNFROZEN, "account.unfrozen") \
+	X(BANK_EVENT_CLOSED, "account.closed") \
+	X(BANK_EVENT_LIMITS_CHANGED, "account.limits_changed") \
+	X(BANK_EVENT_DEPOSITED, "money.deposited") \
+	X(BANK_EVENT_WITHDRAWN, "money.withdrawn") \
+	X(BANK_EVENT_TRANSFERRED, "transfer.completed")
+
+typedef enum BankEventType
+{
+#define X(symbol, name) symbol,
+	BANK_EVENT_TYPES(X)
+#undef X
+	BANK_EVENT_UNKNOWN
+} BankEventType;
+
+typedef enum BankAccountType
+{
+	BANK_TYPE_COURANT,
+	BANK_TYPE_EPARGNE,
+	BANK_TYPE_HOUSE,
+	BANK_TYPE_UNKNOWN
+} BankAccountType;
+
+typedef enum BankAccountStatus
+{
+	BANK_STATUS_ACTIVE,
+	BANK_STATUS_FROZEN,
+	BANK_STATUS_CLOSED,
+	BANK_STATUS_UNKNOWN
+} BankAccountStatus;
+
+#define BANK_NO_LIMIT INT64_C(-1)
+#define BANK_HOUSE_CODE_TEXT 33
+#define BANK_NUMBER_TEXT 13
+
+/* How far an account may go, in minor units of its currency. */
+typedef struct BankLimits
+{
+	int64_t		overdraft;		/* the balance may fall to minus this; >= 0 */
+	int64_t		balance;		/* the balance may rise to this, or BANK_NO_LIMIT */
+} BankLimits;
+
+/* What account.created says beyond the columns of every event. */
+typedef struct BankOpening
+{
+	BankAccountType type;
+	bool		has_owner;
+	BankUuid	owner_id;
+	char		number[BANK_NUMBER_TEXT];	/* "" for a house account */
+	char		house_code[BANK_HOUSE_CODE_TEXT];	/* "" for a customer's account */
+	int32_t		stripe;
+	BankUuid	house_account_id;	/* the logical account it is a stripe of */
+} BankOpening;
+
+typedef struct BankEvent
+{
+	BankEventType type;
+	int64_t		position;		/* global order; set by the store when appending */
+	BankUuid	event_id;
+	BankUuid	aggregate_id;
+	int64_t		version;
+	bool		has_peer;		/* is it a movement? */
+	BankUuid	peer_id;
+	int64_t		peer_version;
+	int64_t		amount;			/* 0 unless a movement */
+	char		currency[3];
+	int64_t		balance;		/* of the aggregate, afterwards */
+	int64_t		peer_balance;
+	int64_t		recorded_at;
+	bool		has_occurred_at;
+	int64_t		occurred_at;
+	BankLimits	limits;			/* account.created, account.limits_changed */
+	BankOpening opening;		/* account.created */
+	const void *metadata;		/* opaque to the rules; NULL: none */
+} BankEvent;
+
+/* Names of the enumerations, and back; an unknown name gives the ..._UNKNOWN value. */
+extern const char *bank_event_type_name(BankEventType type);
+extern BankEventType bank_event_type_parse(const char *name, size_t len);
+extern const char *bank_account_type_name(BankAccountType type);
+extern BankAccountType bank_account_type_parse(const char *name, size_t len);
+extern const char *bank_account_status_name(BankAccountStatus status);
+extern BankAccountStatus bank_account_status_parse(const char *name, size_t len);
+
+/* Does money move from the aggregate to its peer (withdrawal, transfer) or towards it (deposit)? */
+static inline bool
+bank_event_debits_aggregate(BankEventType type)
+{
+	return type == BANK_EVENT_WITHDRAWN || type == BANK_EVENT_TRANSFERRED;
+}
+
+static inline bool
+bank_event_is_movement(BankEventType type)
+{
+	return type == BANK_EVENT_DEPOSITED || bank_event_debits_aggregate(type);
+}
+
+/* The business time of an event: when it occurred, as far as anyone said, else when it was recorded. */
+static inline int64_t
+bank_event_business_time(const BankEvent *event)
+{
+	return event->has_occurred_at ? event->occurred_at : event->recorded_at;
+}
+
+#endif							/* BANK_DOMAIN_EVENT_H */

@@ -1,0 +1,38 @@
+/*
+ * uuid.c
+ *		UUID version 7 layout and text form (RFC 9562).
+ *
+ * Pure C, no allocation, no locks.
+ */
+#include "domain/uuid.h"
+
+/* See uuid.h. Bits: 48 time, 4 version (0111), 12 random, 2 variant (10), 62 random. */
+void
+bank_uuid_v7(uint64_t unix_milliseconds, const uint8_t random[10], BankUuid *uuid)
+{
+	int			i;
+
+	for (i = 0; i < 6; i++)
+		uuid->bytes[i] = (uint8_t) (unix_milliseconds >> (8 * (5 - i)));
+	memcpy(uuid->bytes + 6, random, 10);
+	uuid->bytes[6] = (uint8_t) ((uuid->bytes[6] & 0x0F) | 0x70);
+	uuid->bytes[8] = (uint8_t) ((uuid->bytes[8] & 0x3F) | 0x80);
+}
+
+/* See uuid.h. */
+void
+bank_uuid_format(const BankUuid *uuid, char out[BANK_UUID_TEXT])
+{
+	static const char digits[] = "0123456789abcdef";
+	char	   *p = out;
+	int			i;
+
+	for (i = 0; i < 16; i++)
+	{
+		if (i == 4 || i == 6 || i == 8 || i == 10)
+			*p++ = '-';
+		*p++ = digits[uuid->bytes[i] >> 4];
+		*p++ = digits[uuid->bytes[i] & 0x0F];
+	}
+	*p = '\0';
+}

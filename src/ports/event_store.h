@@ -1,0 +1,81 @@
+/*
+ * event_store.h
+ *		Port: the event store, as the use cases see it.
+ *
+ * Implemented by adapters/store/. Locks taken here are row locks
+ * (FOR NO KEY UPDATE) held until the caller's transaction ends. The use cases
+ * lock every account they will touch before the first write: customers'
+ * accounts in the order of their identifiers, then the house account, which never waits.
+ *
+ * Refusals of the ledger are returned; faults of the server (serialization
+ * failure, deadlock, disk full, read-only transaction, ...) are raised by the
+ * implementation and end the command.
+ */
+#ifndef BANK_PORTS_EVENT_STORE_H
+#define BANK_PORTS_EVENT_STORE_H
+
+#include "domain/account.h"
+
+/*
+ * Lock a customer's account, waiting if need be, and read its current state.
+ * False: there is no such account of a customer.
+ */
+extern bool bank_store_lock_account(const BankUuid *account_id, BankAccount *account);
+
+/*
+ * Code and currency of the house account with this identifier, that of the
+ * logical account or of one of its stripes; false: there is none.
+ */
+extern bool bank_store_house_of(const BankUuid *account_id, char code[BANK_HOUSE_CODE_TEXT],
+								char currency[4]);
+
+/*
+ * Lock a stripe of a house account without ever waiting: this session's own, or
+ * another one that is free. False when there is none: then *lookup says whether
+ * the account is there but busy, whether its code is in use in any currency, and
+ * which stripe to create; * that number is reserved for this transaction.
+ */
+typedef struct BankHouseLookup
+{
+	bool		known;			/* there are stripes in this currency, all busy */
+	bool		code_known;
+	BankUuid	house_account_id;	/* the logical account, the same for all its stripes */
+	int32_t		stripe;
+} BankHouseLookup;
+
+extern bool bank_store_lock_house(const char *code, const char *currency, BankAccount *account,
+								  BankHouseLookup *lookup);
+
+/* Is there an account with this identifier? Waits for a concurrent creation. */
+extern bool bank_store_account_exists(const BankUuid *account_id);
+
+/* Draw the next serial number of customers' accounts. */
+extern int64_t bank_store_next_account_serial(void);
+
+/*
+ * Append the event: gives it its position and writes it; the read models follow in
+ * the same call. aggregate and peer are the locked accounts that the
+ * event was decided on; NULL where there is none.
+ */
+extern void bank_store_append(BankEvent *event, const BankAccount *aggregate,
+							  const BankAccount *peer);
+
+/*
+ * Idempotency. "request" is a canonical text of what was asked for. find: has this key
+ * an outcome already? claim: take the key for the event with this place in its
+ * stream; waits for a concurrent claim of the same key, and finds its outcome.
+ */
+typedef enum BankKeyState
+{
+	BANK_KEY_FREE,				/* find: unknown key; claim: it is ours now */
+	BANK_KEY_REPLAY,			/* *first is the event of the first call */
+	BANK_KEY_REFUSED			/* used with another request: *error */
+} BankKeyState;
+
+extern BankKeyState bank_store_find_key(const char *key, const char *request, BankEvent *first,
+										BankError *error);
+extern BankKeyState bank_store_claim_key(const char *key, const char *request,
+										 const BankUuid *aggregate_id, int64_t version,
+										 BankEvent *first, BankError *error);
+
+#endif							/* BANK_PORTS_EVENT_STORE_H */
