@@ -65,4 +65,11 @@ extern int	no_such_variable
 #define bank_backend_number() ((int32) MyProcNumber + 1)
 #endif
 
+/* The status of the i-th backend, 1 based, in this backend's copy of the table. */
+#if PG_VERSION_NUM < 160000
+#define bank_local_backend_status(i) pgstat_fetch_stat_local_beentry(i)
+#else
+#define bank_local_backend_status(i) pgstat_get_local_beentry_by_index(i)
+#endif
+
 #endif							/* BANK_PG_COMPAT_H */

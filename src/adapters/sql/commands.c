@@ -95,6 +95,7 @@ bank_call_begin(BankCall *call, FunctionCallInfo fcinfo, const char *name, int n
 		options->metadata_is_object = JB_ROOT_IS_OBJECT(metadata);
 	}
 	bank_session_open(&call->session);
+	bank_session_lock_tables();
 }
 
 /* End a command: raise its refusal, or close the session. */

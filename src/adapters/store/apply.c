@@ -13,7 +13,7 @@
 #include "postgres.h"
 
 #include "adapters/sql/errors.h"
-#include "adapters/store/projection.h"
+#include "adapters/store/replay.h"
 #include "adapters/store/store.h"
 #include "adapters/store/tables.h"
 
@@ -41,7 +41,7 @@ bank_apply_load(const BankUuid *account_id, BankAccount *account)
 }
 
 /* Keep a back-dated movement. */
-static void
+void
 bank_apply_backdated(const BankBackdated *movement, void *argument pg_attribute_unused())
 {
 	static BankPlan plan = {
@@ -82,9 +82,8 @@ bank_apply_write(BankProjection *projection, MemoryContext row)
 {
 	MemoryContext caller = MemoryContextSwitchTo(row);
 	BankProjected *entry;
-	uint32		i = 0;
 
-	while ((entry = bank_projection_next(projection, &i)) != NULL)
+	for (entry = bank_projection_first(projection); entry != NULL; entry = entry->next)
 	{
 		MemoryContextReset(row);
 		if (entry->old_version == 0 ? !bank_account_row_insert(&entry->account) :
@@ -93,7 +92,7 @@ bank_apply_write(BankProjection *projection, MemoryContext row)
 			char		id[BANK_UUID_TEXT];
 			BankError	error;
 
-			bank_uuid_format(&entry->id, id);
+			bank_uuid_format(&entry->account.id, id);
 			if (entry->old_version == 0)
 				bank_error_set(&error, BANK_ACCOUNT_EXISTS,
 							   "The identifier, number or stripe of account %s is taken.", id);

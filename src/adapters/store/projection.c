@@ -3,8 +3,8 @@
  *		From events to accounts, in memory.
  *
  * Takes events in position order, which is version order along every stream.
- * Locks: none of its own; a load callback may take some. Memory: one entry of
- * sizeof(BankProjected) bytes per account touched, in the context given.
+ * Locks: none of its own; a load callback may take some. Memory, in the
+ * context given: about sizeof(BankProjected) + 64 bytes per account touched.
  */
 #include "postgres.h"
 
@@ -12,8 +12,16 @@
 
 #include "common/hashfn.h"
 
+/* The hash table points to the accounts, which stay where they are. */
+typedef struct BankProjectedSlot
+{
+	BankUuid	id;
+	char		status;			/* simplehash's own */
+	BankProjected *projected;
+} BankProjectedSlot;
+
 #define SH_PREFIX bank_projected
-#define SH_ELEMENT_TYPE BankProjected
+#define SH_ELEMENT_TYPE BankProjectedSlot
 #define SH_KEY_TYPE BankUuid
 #define SH_KEY id
 #define SH_HASH_KEY(table, key) hash_bytes((key).bytes, sizeof((key).bytes))
@@ -23,9 +31,19 @@
 #define SH_DEFINE
 #include "lib/simplehash.h"
 
+/* Accounts are allocated in chunks that grow to this many. */
+#define BANK_CHUNK_FIRST 4
+#define BANK_CHUNK_MAX 1024
+
 struct BankProjection
 {
-	bank_projected_hash *accounts;
+	MemoryContext context;
+	bank_projected_hash *slots;
+	BankProjected *first;
+	BankProjected *last;
+	BankProjected *chunk;		/* free accounts of the last chunk */
+	uint32		chunk_size;
+	uint32		chunk_used;
 	BankProjectionLoad load;
 	BankProjectionBackdated backdated;
 	void	   *argument;
@@ -38,30 +56,59 @@ bank_projection_create(MemoryContext context, BankProjectionLoad load,
 {
 	BankProjection *projection = MemoryContextAllocZero(context, sizeof(BankProjection));
 
-	projection->accounts = bank_projected_create(context, 4, NULL);
+	projection->context = context;
+	projection->slots = bank_projected_create(context, BANK_CHUNK_FIRST, NULL);
 	projection->load = load;
 	projection->backdated = backdated;
 	projection->argument = argument;
 	return projection;
 }
 
-/* The entry of an account, loaded at first touch; valid until the next call. */
+/* Room for one more account; it stays where it is as long as the context lives. */
+static BankProjected *
+bank_projection_allocate(BankProjection *projection)
+{
+	if (projection->chunk_used == projection->chunk_size)
+	{
+		uint32		size = Min(projection->chunk_size * 2, BANK_CHUNK_MAX);
+
+		size = Max(size, BANK_CHUNK_FIRST);
+		projection->chunk = MemoryContextAlloc(projection->context,
+											   size * sizeof(BankProjected));
+		projection->chunk_size = size;
+		projection->chunk_used = 0;
+	}
+	return &projection->chunk[projection->chunk_used++];
+}
+
+/* The entry of an account, loaded at first touch. */
 static BankProjected *
 bank_projection_touch(BankProjection *projection, const BankUuid *id)
 {
-	BankProjected *entry = bank_projected_lookup(projection->accounts, *id);
+	BankProjectedSlot *slot = bank_projected_lookup(projection->slots, *id);
+	BankProjected *entry;
 	BankAccount account;
 	bool		found;
 
-	if (entry != NULL)
-		return entry;
+	if (slot != NULL)
+		return slot->projected;
 	/* load first: a load that raises must leave no half-made entry */
 	if (projection->load == NULL || !projection->load(id, &account))
+	{
 		memset(&account, 0, sizeof(account));
-	entry = bank_projected_insert(projection->accounts, *id, &found);
-	entry->dirty = false;
+		account.id = *id;
+	}
+	entry = bank_projection_allocate(projection);
+	entry->seen = false;
 	entry->old_version = account.version;
 	entry->account = account;
+	entry->next = NULL;
+	if (projection->last == NULL)
+		projection->first = entry;
+	else
+		projection->last->next = entry;
+	projection->last = entry;
+	bank_projected_insert(projection->slots, *id, &found)->projected = entry;
 	return entry;
 }
 
@@ -76,13 +123,12 @@ bank_projection_side(BankProjection *projection, const BankEvent *event, bool as
 	unsigned	flaws = bank_account_check(&entry->account, event, as_peer);
 
 	bank_account_apply(&entry->account, event, as_peer);
-	entry->dirty = true;
 	if (projection->backdated != NULL && bank_event_is_movement(event->type) &&
 		business_at < latest_before)
 	{
 		BankBackdated movement;
 
-		movement.account_id = entry->id;
+		movement.account_id = entry->account.id;
 		movement.version = entry->account.version;
 		movement.business_at = business_at;
 		movement.latest_before = latest_before;
@@ -119,26 +165,21 @@ bank_projection_add(BankProjection *projection, const BankEvent *event, const Ba
 BankProjected *
 bank_projection_find(BankProjection *projection, const BankUuid *id)
 {
-	return bank_projected_lookup(projection->accounts, *id);
+	BankProjectedSlot *slot = bank_projected_lookup(projection->slots, *id);
+
+	return slot == NULL ? NULL : slot->projected;
 }
 
 /* See projection.h. */
 BankProjected *
-bank_projection_next(BankProjection *projection, uint32 *i)
+bank_projection_first(const BankProjection *projection)
 {
-	while (*i < projection->accounts->size)
-	{
-		BankProjected *entry = &projection->accounts->data[(*i)++];
-
-		if (entry->status == bank_projected_SH_IN_USE)
-			return entry;
-	}
-	return NULL;
+	return projection->first;
 }
 
 /* How many accounts the events touched. */
 uint32
 bank_projection_size(const BankProjection *projection)
 {
-	return projection->accounts->members;
+	return projection->slots->members;
 }

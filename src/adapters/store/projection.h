@@ -13,11 +13,10 @@
 /* An account as far as the events given so far have made it. */
 typedef struct BankProjected
 {
-	BankUuid	id;				/* hash key, must be first */
-	char		status;			/* simplehash's own */
-	bool		dirty;			/* events have changed it */
+	bool		seen;			/* for the use of whoever walks over the accounts */
 	int64_t		old_version;	/* version when it was loaded; 0: it was not there */
 	BankAccount account;
+	struct BankProjected *next; /* in the order of first touch */
 } BankProjected;
 
 /* A movement whose business time lies before that of an earlier one of the stream. */
@@ -44,8 +43,8 @@ extern unsigned bank_projection_add(BankProjection *projection, const BankEvent 
 									const BankUuid **flawed);
 extern BankProjected *bank_projection_find(BankProjection *projection, const BankUuid *id);
 
-/* Walk over all accounts, in no order: for (i = 0; (p = bank_projection_next(projection, &i)); ) */
-extern BankProjected *bank_projection_next(BankProjection *projection, uint32 *i);
+/* The account touched first; follow next for the others. */
+extern BankProjected *bank_projection_first(const BankProjection *projection);
 extern uint32 bank_projection_size(const BankProjection *projection);
 
 #endif							/* BANK_STORE_PROJECTION_H */

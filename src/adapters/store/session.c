@@ -14,6 +14,7 @@
 #include "catalog/namespace.h"
 #include "catalog/pg_class.h"
 #include "miscadmin.h"
+#include "storage/lmgr.h"
 #include "utils/lsyscache.h"
 #include "utils/syscache.h"
 
@@ -51,6 +52,18 @@ bank_session_open(BankSession *session)
 	GetUserIdAndSecContext(&session->caller, &session->caller_context);
 	SetUserIdAndSecContext(owner, session->caller_context | SECURITY_LOCAL_USERID_CHANGE |
 						   SECURITY_NOFORCE_RLS);
+}
+
+/*
+ * Take the lock on bank.accounts that a command's writes will need, before any
+ * other: bank_rebuild locks bank.accounts first and bank.events second, and so
+ * does every command.
+ */
+void
+bank_session_lock_tables(void)
+{
+	LockRelationOid(get_relname_relid("accounts", get_namespace_oid("bank", false)),
+					RowExclusiveLock);
 }
 
 /* Give the caller its own rights back and leave SPI. */

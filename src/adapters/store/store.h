@@ -27,6 +27,7 @@ typedef struct BankSession
 
 extern void bank_session_open(BankSession *session);
 extern void bank_session_close(const BankSession *session);
+extern void bank_session_lock_tables(void);
 
 /*
  * A statement whose plan is prepared at first use and kept for the life of the

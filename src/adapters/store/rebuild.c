@@ -1,0 +1,143 @@
+/*
+ * rebuild.c
+ *		bank_rebuild(): make the read models again from the events alone.
+ *
+ * Locks: SHARE ROW EXCLUSIVE on bank.accounts, then on bank.events, the order in
+ * which commands take theirs. Commands wait until the transaction ends, readers
+ * do not. Only rows that differ are written. Memory: see projection.c.
+ */
+#include "postgres.h"
+
+#include "adapters/pg_compat.h"
+#include "adapters/store/progress.h"
+#include "adapters/store/replay.h"
+#include "adapters/store/store.h"
+
+#include "access/htup_details.h"
+#include "catalog/pg_type.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+
+PG_FUNCTION_INFO_V1(bank_sql_rebuild);
+
+/* Run a statement without arguments that returns nothing of interest. */
+static uint64
+bank_rebuild_run(const char *statement)
+{
+	if (SPI_execute(statement, false, 0) < 0)
+		elog(ERROR, "SPI_execute failed for \"%s\"", statement);
+	return SPI_processed;
+}
+
+/* Remove a stored account that is not what the events say; it is written anew later. */
+static void
+bank_rebuild_remove(const BankAccount *stored, const BankProjected *projected pg_attribute_unused(),
+					void *argument)
+{
+	static BankPlan plan = {
+		.text = "DELETE FROM bank.accounts WHERE account_id OPERATOR(pg_catalog.=) $1",
+		.nargs = 1, .types = {UUIDOID}
+	};
+	Datum		values[] = {bank_uuid_datum(&stored->id)};
+	int64	   *repaired = argument;
+
+	bank_plan_execute(&plan, values, NULL, false);
+	(*repaired)++;
+}
+
+/* Raise when the events themselves are damaged: nothing can be made from them. */
+static void
+bank_rebuild_refuse_flaws(const BankReplay *replay)
+{
+	int			bit;
+
+	for (bit = 0; bit < BANK_FLAW_BITS; bit++)
+	{
+		if (replay->flaws[bit].count > 0)
+			ereport(ERROR,
+					(errcode(ERRCODE_DATA_CORRUPTED),
+					 errmsg("cannot rebuild read models from damaged events"),
+					 errdetail("First damage: %s.", replay->flaws[bit].first),
+					 errhint("Run bank_verify() for the whole list, and restore the events from a backup.")));
+	}
+}
+
+/* Write the back-dated movements again when they differ; returns how many rows that touched. */
+static int64
+bank_rebuild_backdated(const BankReplay *replay)
+{
+	BankBackdatedSum stored = bank_replay_stored_backdated();
+	int64		touched;
+	ListCell   *cell;
+
+	if (stored.count == replay->backdated.count && stored.hash == replay->backdated.hash)
+		return 0;
+	touched = (int64) bank_rebuild_run("DELETE FROM bank.backdated_movements");
+	foreach(cell, replay->movements)
+		bank_apply_backdated(lfirst(cell), NULL);
+	return Max(touched, replay->backdated.count);
+}
+
+/* bank_rebuild(): (events, accounts, repaired) */
+Datum
+bank_sql_rebuild(PG_FUNCTION_ARGS)
+{
+	BankSession session;
+	BankReplay	replay;
+	MemoryContext row;
+	BankProjected *projected;
+	TupleDesc	desc;
+	Datum		values[3];
+	bool		nulls[3] = {false};
+	int64		repaired = 0;
+	int64		added = 0;
+	int64		accounts;
+
+	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
+		elog(ERROR, "return type must be a row type");
+	PreventCommandIfReadOnly("bank_rebuild()");
+	PreventCommandIfParallelMode("bank_rebuild()");
+
+	bank_session_open(&session);
+	bank_progress_start(BANK_PROGRESS_REBUILD);
+	bank_progress_phase(BANK_PHASE_LOCKING);
+	bank_rebuild_run("LOCK TABLE bank.accounts IN SHARE ROW EXCLUSIVE MODE");
+	bank_rebuild_run("LOCK TABLE bank.events IN SHARE ROW EXCLUSIVE MODE");
+
+	/* what committed while we waited must be seen */
+	PushActiveSnapshot(GetLatestSnapshot());
+	bank_replay_events(&replay, CurrentMemoryContext, true);
+	bank_rebuild_refuse_flaws(&replay);
+	bank_replay_compare_accounts(&replay, bank_rebuild_remove, &repaired);
+	PopActiveSnapshot();
+
+	bank_progress_phase(BANK_PHASE_WRITING_MODELS);
+	row = AllocSetContextCreate(CurrentMemoryContext, "banking rebuild row",
+								ALLOCSET_DEFAULT_SIZES);
+	for (projected = bank_projection_first(replay.projection); projected != NULL;
+		 projected = projected->next)
+	{
+		MemoryContext caller;
+
+		if (projected->seen)
+			continue;
+		caller = MemoryContextSwitchTo(row);
+		if (!bank_account_row_insert(&projected->account))
+			elog(ERROR, "could not write an account that was just removed");
+		MemoryContextSwitchTo(caller);
+		MemoryContextReset(row);
+		added++;
+	}
+	repaired = Max(repaired, added) + bank_rebuild_backdated(&replay);
+	accounts = bank_projection_size(replay.projection);
+	bank_progress_end();
+	bank_session_close(&session);
+
+	values[0] = Int64GetDatum(replay.events);
+	values[1] = Int64GetDatum(accounts);
+	values[2] = Int64GetDatum(repaired);
+	return HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls));
+}

@@ -1,0 +1,244 @@
+/*
+ * verify.c
+ *		bank_verify(): re-derive everything from the events and say, invariant by
+ *		invariant, what does not hold.
+ *
+ * Locks: none; it reads one snapshot, so it may run beside commands and on a
+ * standby. Memory: see projection.c.
+ */
+#include "postgres.h"
+
+#include "adapters/pg_compat.h"
+#include "adapters/store/progress.h"
+#include "adapters/store/replay.h"
+#include "adapters/store/store.h"
+
+#include "funcapi.h"
+#include "port/pg_bitutils.h"
+#include "utils/builtins.h"
+
+#include <inttypes.h>
+
+PG_FUNCTION_INFO_V1(bank_sql_verify);
+
+/* One line of the answer. */
+typedef struct BankFinding
+{
+	int64		failures;
+	char		detail[300];	/* about the first failure */
+} BankFinding;
+
+/* Invariants that the replay of the events decides: the flaws that break them. */
+static const struct
+{
+	const char *invariant;
+	unsigned	flaws;
+}			bank_event_invariants[] = {
+	{"movements_balanced", BANK_FLAW_SHAPE | BANK_FLAW_AMOUNT},
+	{"versions_contiguous", BANK_FLAW_VERSION},
+	{"currencies_match", BANK_FLAW_CURRENCY},
+	{"balances_match_events", BANK_FLAW_BALANCE},
+	{"statuses_respected", BANK_FLAW_STATUS},
+	{"limits_respected", BANK_FLAW_LIMITS},
+	{"recorded_at_never_decreases", BANK_FLAW_TIME},
+};
+
+/* Invariants that a statement decides: it returns the failures and a sentence about one. */
+static const struct
+{
+	const char *invariant;
+	BankPlan	plan;
+}			bank_query_invariants[] = {
+	{
+		"trial_balance_zero",
+		{
+			.text = "SELECT pg_catalog.count(*), pg_catalog.min(t.currency) "
+			"FROM (SELECT currency FROM bank.accounts GROUP BY currency "
+			"HAVING pg_catalog.sum(debits) OPERATOR(pg_catalog.<>) pg_catalog.sum(credits)) AS t"
+		}
+	},
+	{
+		"one_outcome_per_idempotency_key",
+		{
+			.text = "SELECT pg_catalog.count(*), pg_catalog.min(k.idempotency_key) "
+			"FROM bank.idempotency_keys AS k "
+			"LEFT JOIN bank.events AS e ON e.aggregate_id OPERATOR(pg_catalog.=) k.aggregate_id "
+			"AND e.version OPERATOR(pg_catalog.=) k.version "
+			"WHERE e.position IS NULL"
+		}
+	},
+	{
+		"events_are_append_only",
+		{
+			.text = "SELECT 4 OPERATOR(pg_catalog.-) pg_catalog.count(*), "
+			"'a trigger of bank.events is missing or not enabled ALWAYS' "
+			"FROM (SELECT t.tgname FROM pg_catalog.pg_trigger AS t "
+			"WHERE t.tgrelid OPERATOR(pg_catalog.=) 'bank.events'::pg_catalog.regclass "
+			"AND t.tgenabled OPERATOR(pg_catalog.=) 'A' AND t.tgname OPERATOR(pg_catalog.=) ANY "
+			"(ARRAY['events_refuse_change', 'events_refuse_row_change', 'events_apply']"
+			"::pg_catalog.name[]) UNION ALL "
+			"SELECT e.evtname FROM pg_catalog.pg_event_trigger AS e "
+			"WHERE e.evtname OPERATOR(pg_catalog.=) 'banking_guard_drop' "
+			"AND e.evtenabled OPERATOR(pg_catalog.<>) 'D') AS t"
+		}
+	},
+	{
+		"positions_unused",
+		{
+			.text = "SELECT (m.position OPERATOR(pg_catalog.>) s.last_value)::integer::bigint, "
+			"'bank.events_position_seq is behind the last event' "
+			"FROM (SELECT pg_catalog.max(position) AS position FROM bank.events) AS m, "
+			"bank.events_position_seq AS s"
+		}
+	},
+};
+
+/* Add a row to the answer. */
+static void
+bank_verify_put(ReturnSetInfo *result, const char *invariant, const BankFinding *finding)
+{
+	Datum		values[4];
+	bool		nulls[4] = {false};
+
+	values[0] = CStringGetTextDatum(invariant);
+	values[1] = BoolGetDatum(finding->failures == 0);
+	values[2] = Int64GetDatum(finding->failures);
+	nulls[3] = finding->failures == 0;
+	values[3] = CStringGetTextDatum(finding->detail);
+	tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
+}
+
+/* Sum up the flaws that break one invariant. */
+static void
+bank_verify_flaws(const BankReplay *replay, unsigned flaws, BankFinding *finding)
+{
+	int			bit;
+
+	memset(finding, 0, sizeof(*finding));
+	for (bit = 0; bit < BANK_FLAW_BITS; bit++)
+	{
+		const BankFlawCount *flaw = &replay->flaws[bit];
+
+		if ((flaws & (1U << bit)) == 0 || flaw->count == 0)
+			continue;
+		if (finding->failures == 0)
+			strlcpy(finding->detail, flaw->first, sizeof(finding->detail));
+		finding->failures += flaw->count;
+	}
+}
+
+/* Difference callback: a stored account that is not what the events say. */
+static void
+bank_verify_difference(const BankAccount *stored, const BankProjected *projected, void *argument)
+{
+	BankFinding *finding = argument;
+
+	if (finding->failures++ == 0)
+	{
+		char		id[BANK_UUID_TEXT];
+
+		bank_uuid_format(&stored->id, id);
+		if (projected == NULL)
+			snprintf(finding->detail, sizeof(finding->detail),
+					 "account %s has a row in bank.accounts but no events", id);
+		else
+			snprintf(finding->detail, sizeof(finding->detail),
+					 "account %s: version %" PRId64 " and balance %" PRId64
+					 " (minor units) by the events, version %" PRId64 " and balance %" PRId64
+					 " in bank.accounts", id, projected->account.version,
+					 bank_account_balance(&projected->account), stored->version,
+					 bank_account_balance(stored));
+	}
+	if (projected != NULL)
+	{
+		BankProjected *mark = unconstify(BankProjected *, projected);
+
+		mark->seen = true;
+	}
+}
+
+/* Are the stored read models what the events say? */
+static void
+bank_verify_read_models(BankReplay *replay, BankFinding *finding)
+{
+	BankProjected *projected;
+	BankBackdatedSum stored;
+
+	memset(finding, 0, sizeof(*finding));
+	bank_replay_compare_accounts(replay, bank_verify_difference, finding);
+	for (projected = bank_projection_first(replay->projection); projected != NULL;
+		 projected = projected->next)
+	{
+		char		id[BANK_UUID_TEXT];
+
+		if (projected->seen || finding->failures++ > 0)
+			continue;
+		bank_uuid_format(&projected->account.id, id);
+		snprintf(finding->detail, sizeof(finding->detail),
+				 "account %s has events but no row in bank.accounts", id);
+	}
+	stored = bank_replay_stored_backdated();
+	if ((stored.count != replay->backdated.count || stored.hash != replay->backdated.hash) &&
+		finding->failures++ == 0)
+		strlcpy(finding->detail, "bank.backdated_movements is not what the events say",
+				sizeof(finding->detail));
+	if (finding->failures > 0)
+		strlcat(finding->detail, "; bank_rebuild() repairs read models",
+				sizeof(finding->detail));
+}
+
+/* Ask the statement of an invariant. */
+static void
+bank_verify_query(BankPlan *plan, BankFinding *finding)
+{
+	HeapTuple	row;
+	TupleDesc	desc;
+	bool		isnull;
+	char	   *detail;
+
+	memset(finding, 0, sizeof(*finding));
+	bank_plan_execute(plan, NULL, NULL, true);
+	row = SPI_tuptable->vals[0];
+	desc = SPI_tuptable->tupdesc;
+	finding->failures = DatumGetInt64(SPI_getbinval(row, desc, 1, &isnull));
+	if (isnull)
+		finding->failures = 0;
+	detail = SPI_getvalue(row, desc, 2);
+	if (detail != NULL)
+		strlcpy(finding->detail, detail, sizeof(finding->detail));
+	SPI_freetuptable(SPI_tuptable);
+}
+
+/* bank_verify(): setof (invariant, ok, failures, detail) */
+Datum
+bank_sql_verify(PG_FUNCTION_ARGS)
+{
+	static BankPlan plans[lengthof(bank_query_invariants)];
+	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
+	BankSession session;
+	BankReplay	replay;
+	BankFinding finding;
+	size_t		i;
+
+	InitMaterializedSRF(fcinfo, 0);
+	bank_session_open(&session);
+	bank_progress_start(BANK_PROGRESS_VERIFY);
+	bank_replay_events(&replay, CurrentMemoryContext, false);
+	for (i = 0; i < lengthof(bank_event_invariants); i++)
+	{
+		bank_verify_flaws(&replay, bank_event_invariants[i].flaws, &finding);
+		bank_verify_put(result, bank_event_invariants[i].invariant, &finding);
+	}
+	bank_verify_read_models(&replay, &finding);
+	bank_verify_put(result, "read_models_match_events", &finding);
+	for (i = 0; i < lengthof(bank_query_invariants); i++)
+	{
+		if (plans[i].text == NULL)
+			plans[i] = bank_query_invariants[i].plan;
+		bank_verify_query(&plans[i], &finding);
+		bank_verify_put(result, bank_query_invariants[i].invariant, &finding);
+	}
+	bank_progress_end();
+	bank_session_close(&session);
+	return (Datum) 0;
+}
