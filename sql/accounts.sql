@@ -9,6 +9,7 @@ CREATE TABLE bank.accounts (
   version bigint NOT NULL,
   debits bigint NOT NULL,
   credits bigint NOT NULL,
+  position bigint NOT NULL,
   held bigint NOT NULL,
   overdraft_limit bigint NOT NULL,
   recorded_at timestamptz NOT NULL,
@@ -42,6 +43,7 @@ COMMENT ON COLUMN bank.accounts.account_id IS 'Identifier of the account (UUID v
 COMMENT ON COLUMN bank.accounts.version IS 'Version of the stream: the version of its last event.';
 COMMENT ON COLUMN bank.accounts.debits IS 'Sum of the money that left, in minor units, never negative.';
 COMMENT ON COLUMN bank.accounts.credits IS 'Sum of the money that came, in minor units, never negative.';
+COMMENT ON COLUMN bank.accounts.position IS 'Position of the last event of the stream.';
 COMMENT ON COLUMN bank.accounts.held IS 'Part of the balance that is reserved by holds, in minor units.';
 COMMENT ON COLUMN bank.accounts.overdraft_limit IS 'The balance may fall to minus this, in minor units.';
 COMMENT ON COLUMN bank.accounts.recorded_at IS 'recorded_at of the last event of the stream.';

@@ -101,7 +101,7 @@ CREATE FUNCTION @extschema@.bank_transfer(
 ) RETURNS @extschema@.bank_receipt
   LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'bank_sql_transfer';
 COMMENT ON FUNCTION @extschema@.bank_transfer(uuid, uuid, @extschema@.bank_money, bigint, text, timestamptz, jsonb) IS
-  'Moves money from one account to another of the same currency; either may be a house account. expected_version is the source''s. Returns the receipt of the source. Errors: BK001 to BK008, BK015 to BK018, BK021.';
+  'Moves money from one account to another of the same currency; either may be a house account. expected_version is the source''s, which then must be a customer''s account. Returns the receipt of the source. Errors: BK001 to BK009, BK015 to BK018, BK021.';
 REVOKE ALL ON FUNCTION @extschema@.bank_transfer(uuid, uuid, @extschema@.bank_money, bigint, text, timestamptz, jsonb) FROM PUBLIC;
 
 CREATE FUNCTION @extschema@.bank_freeze(

@@ -87,23 +87,38 @@ COMMENT ON COLUMN @extschema@.bank_statement_line.metadata IS 'What the caller a
 
 -- Helpers in schema bank.
 
-CREATE FUNCTION bank.require_account(account_id uuid) RETURNS void
+CREATE FUNCTION bank.logical_account(account_id uuid) RETURNS uuid
+  LANGUAGE sql STABLE PARALLEL SAFE
+  SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+  SELECT COALESCE(a.house_account_id, a.account_id) FROM bank.accounts AS a
+  WHERE a.account_id = logical_account.account_id;
+END;
+COMMENT ON FUNCTION bank.logical_account(uuid) IS 'The house account of a stripe; any other account itself.';
+
+CREATE FUNCTION bank.require_account(account_id uuid) RETURNS uuid
   LANGUAGE plpgsql STABLE PARALLEL SAFE
   SET search_path = pg_catalog, pg_temp
 AS $$
+DECLARE
+  account uuid;
 BEGIN
   IF account_id IS NULL THEN
     RAISE EXCEPTION 'Missing argument' USING ERRCODE = 'BK021', DETAIL = 'account_id must not be null.';
   END IF;
-  IF NOT EXISTS (SELECT FROM bank.accounts AS a WHERE a.account_id = require_account.account_id)
-     AND NOT EXISTS (SELECT FROM bank.accounts AS a WHERE a.house_account_id = require_account.account_id)
-  THEN
+  account := bank.logical_account(account_id);
+  IF account IS NULL AND EXISTS (
+       SELECT FROM bank.accounts AS a WHERE a.house_account_id = require_account.account_id) THEN
+    account := account_id;
+  END IF;
+  IF account IS NULL THEN
     RAISE EXCEPTION 'Account not found' USING ERRCODE = 'BK001',
       DETAIL = pg_catalog.format('Account: %s', account_id);
   END IF;
+  RETURN account;
 END
 $$;
-COMMENT ON FUNCTION bank.require_account(uuid) IS 'Raises BK021 for null and BK001 for an account that does not exist.';
+COMMENT ON FUNCTION bank.require_account(uuid) IS 'The account, or for a stripe its house account; raises BK021 for null and BK001 for an account that does not exist.';
 
 -- The latest business time among the movements up to a version is what makes a
 -- binary search possible: it never decreases. A back-dated movement knows it;
@@ -199,7 +214,9 @@ BEGIN
   SELECT a.* INTO result FROM @extschema@.bank_accounts AS a
   WHERE a.account_id = bank_account.account_id;
   IF NOT FOUND THEN
-    PERFORM bank.require_account(account_id);
+    account_id := bank.require_account(account_id);
+    SELECT a.* INTO result FROM @extschema@.bank_accounts AS a
+    WHERE a.account_id = bank_account.account_id;
   END IF;
   RETURN result;
 END
@@ -240,7 +257,9 @@ BEGIN
   SELECT a.account_id, a.currency, a.balance, a.held, a.available, a.version INTO result
   FROM @extschema@.bank_accounts AS a WHERE a.account_id = bank_balance.account_id;
   IF NOT FOUND THEN
-    PERFORM bank.require_account(account_id);
+    account_id := bank.require_account(account_id);
+    SELECT a.account_id, a.currency, a.balance, a.held, a.available, a.version INTO result
+    FROM @extschema@.bank_accounts AS a WHERE a.account_id = bank_balance.account_id;
   END IF;
   RETURN result;
 END
@@ -255,7 +274,7 @@ AS $$
 DECLARE
   result @extschema@.bank_balance_then;
 BEGIN
-  PERFORM bank.require_account(account_id);
+  account_id := bank.require_account(account_id);
   IF at IS NULL OR as_recorded IS NULL THEN
     RAISE EXCEPTION 'Missing argument' USING ERRCODE = 'BK021', DETAIL = 'at and as_recorded must not be null.';
   END IF;
@@ -306,7 +325,7 @@ DECLARE
   low bigint;
   high bigint;
 BEGIN
-  PERFORM bank.require_account(account_id);
+  account_id := bank.require_account(account_id);
   IF page IS NULL OR page < 1 THEN
     RAISE EXCEPTION 'page must be at least 1' USING ERRCODE = '22023';
   END IF;
@@ -317,7 +336,7 @@ BEGIN
   IF EXISTS (SELECT FROM bank.accounts AS a WHERE a.house_account_id = bank_transactions.account_id) THEN
     RETURN QUERY
       SELECT s.version, s.position, s.event_id, s.event_type::text,
-             bank.minor_to_numeric(s.delta, s.currency), s.currency, NULL::numeric, s.other_id,
+             bank.minor_to_numeric(s.delta, s.currency), s.currency, NULL::numeric, bank.logical_account(s.other_id),
              s.business_at, s.recorded_at, s.metadata
       FROM bank.accounts AS a JOIN bank.stream AS s ON s.account_id = a.account_id
       WHERE a.house_account_id = bank_transactions.account_id AND s.delta IS NOT NULL
@@ -342,7 +361,7 @@ BEGIN
   RETURN QUERY
     SELECT s.version, s.position, s.event_id, s.event_type::text,
            bank.minor_to_numeric(s.delta, s.currency), s.currency,
-           bank.minor_to_numeric(s.balance, s.currency), s.other_id,
+           bank.minor_to_numeric(s.balance, s.currency), bank.logical_account(s.other_id),
            s.business_at, s.recorded_at, s.metadata
     FROM bank.stream AS s
     WHERE s.account_id = bank_transactions.account_id AND s.version > low AND s.version <= high
@@ -365,7 +384,7 @@ DECLARE
   opening numeric := 0;
   code text;
 BEGIN
-  PERFORM bank.require_account(account_id);
+  account_id := bank.require_account(account_id);
   IF from_date IS NULL OR to_date IS NULL THEN
     RAISE EXCEPTION 'Missing argument' USING ERRCODE = 'BK021',
       DETAIL = 'from_date and to_date must not be null.';
@@ -425,6 +444,7 @@ REVOKE ALL ON FUNCTION
   @extschema@.bank_account_events(uuid),
   @extschema@.bank_transactions(uuid, date, date, integer, integer, bigint),
   @extschema@.bank_statement(uuid, date, date),
+  bank.logical_account(uuid),
   bank.require_account(uuid),
   bank.latest_business_time(uuid, bigint),
   bank.version_at(uuid, timestamptz, boolean),

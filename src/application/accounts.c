@@ -16,19 +16,15 @@
 #include "ports/clock.h"
 #include "ports/event_store.h"
 
-/* A currency argument: exactly three letters that ISO 4217 knows. BK014, BK021. */
+/* A currency argument. BK014, BK021. */
 static bool
 bank_accounts_check_currency(const char *currency, BankError *error)
 {
+	int			exponent;
+
 	if (currency == NULL)
 		return bank_command_missing("currency", error);
-	if (strlen(currency) != 3 || bank_currency_exponent(currency) < 0)
-	{
-		bank_error_set(error, BANK_UNKNOWN_CURRENCY, "\"%.32s\" is not a currency of ISO 4217.",
-					   currency);
-		return bank_error_hint(error, "Write the three capital letters, such as HTG.");
-	}
-	return true;
+	return bank_currency_find(currency, strlen(currency), &exponent, error);
 }
 
 /* A limit argument must be in the account's currency; NULL leaves *minor as it is. BK003. */
@@ -80,8 +76,7 @@ bank_accounts_create(const BankNewAccount *arguments, const BankOptions *options
 	if (opening.type == BANK_TYPE_UNKNOWN || opening.type == BANK_TYPE_HOUSE)
 	{
 		bank_error_set(error, BANK_INVALID_ACCOUNT_TYPE,
-					   "\"%.32s\" is not a type of customers' accounts: COURANT, EPARGNE.",
-					   arguments->account_type);
+					   "Customers' accounts have type COURANT or EPARGNE.");
 		return opening.type == BANK_TYPE_UNKNOWN ? false :
 			bank_error_hint(error, "Open house accounts with bank_create_house_account.");
 	}

@@ -26,6 +26,10 @@ bank_movements_post(BankEventType type, const BankAccount *aggregate, const Bank
 		return false;
 	if (done)
 		return true;
+	if (options->has_expected_version && aggregate->opening.type == BANK_TYPE_HOUSE)
+		return bank_error_set(error, BANK_INVALID_ACCOUNT_TYPE,
+							  "House account %s has no version to expect: each of its stripes has its own.",
+							  aggregate->opening.house_code);
 	if (options->has_expected_version &&
 		!bank_account_check_version(aggregate, options->expected_version, error))
 		return false;
@@ -108,7 +112,7 @@ bank_movements_withdraw(const BankUuid *account_id, const BankMoney *amount,
 /*
  * Money goes from one account to another, either of which may be a house
  * account. The aggregate, whose version expected_version speaks of, is the
- * source. BK001..BK008, BK015..BK018, BK021.
+ * source. BK001..BK009, BK015..BK018, BK021.
  */
 bool
 bank_movements_transfer(const BankUuid *from_account, const BankUuid *to_account,

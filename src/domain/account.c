@@ -6,6 +6,7 @@
  * see account.h. All arithmetic on amounts is checked.
  */
 #include "domain/account.h"
+#include "domain/account_number.h"
 #include "domain/currency.h"
 
 #include <inttypes.h>
@@ -86,11 +87,18 @@ bank_event_begin(BankEvent *event, BankEventType type, const BankAccount *accoun
 	event->balance = bank_account_balance(account);
 }
 
-/* Limits must not be negative; a ceiling may be absent. */
+/* Limits are not negative; a ceiling may be absent. */
+static bool
+bank_limits_sound(const BankLimits *limits)
+{
+	return limits->overdraft >= 0 && limits->balance >= BANK_NO_LIMIT;
+}
+
+/* Refuse limits that are not sound. BK008. */
 static bool
 bank_limits_check(const BankLimits *limits, BankError *error)
 {
-	if (limits->overdraft < 0 || limits->balance < BANK_NO_LIMIT)
+	if (!bank_limits_sound(limits))
 		return bank_error_set(error, BANK_INVALID_AMOUNT, "A limit cannot be negative.");
 	return true;
 }
@@ -312,11 +320,28 @@ bank_account_check_status(const BankAccount *account, BankEventType type)
 	return account->status == wanted ? 0 : BANK_FLAW_STATUS;
 }
 
-/* The credit (positive) or debit (negative) a movement means to one of its two accounts. */
-static int64_t
-bank_event_delta(const BankEvent *event, bool as_peer)
+/* Does a movement bring money to this one of its two accounts? */
+static bool
+bank_event_credits(const BankEvent *event, bool as_peer)
 {
-	return bank_event_debits_aggregate(event->type) == as_peer ? event->amount : -event->amount;
+	return bank_event_debits_aggregate(event->type) == as_peer;
+}
+
+/* Is this a whole opening: a customer's account with its number, or a stripe of a house account? */
+static bool
+bank_opening_sound(const BankOpening *opening)
+{
+	static const BankUuid nil;
+	BankError	ignored;
+
+	if (opening->type == BANK_TYPE_UNKNOWN)
+		return false;
+	if (opening->type == BANK_TYPE_HOUSE)
+		return !opening->has_owner && opening->number[0] == '\0' && opening->stripe > 0 &&
+			bank_house_code_check(opening->house_code, strlen(opening->house_code), &ignored) &&
+			!bank_uuid_equal(&opening->house_account_id, &nil);
+	return opening->has_owner && opening->house_code[0] == '\0' &&
+		bank_account_number_check(opening->number, strlen(opening->number));
 }
 
 /* See account.h. */
@@ -334,12 +359,13 @@ bank_account_check(const BankAccount *account, const BankEvent *event, bool as_p
 		(event->type == BANK_EVENT_CREATED) != (account->version == 0))
 		return BANK_FLAW_VERSION;
 
+	if (event->recorded_at == INT64_MIN || event->recorded_at == INT64_MAX ||
+		(event->has_occurred_at &&
+		 (event->occurred_at == INT64_MIN || event->occurred_at == INT64_MAX)))
+		flaws |= BANK_FLAW_TIME;
 	if (event->type == BANK_EVENT_CREATED)
 	{
-		if (event->opening.type == BANK_TYPE_UNKNOWN || event->limits.overdraft < 0 ||
-			event->limits.balance < BANK_NO_LIMIT ||
-			(event->opening.type == BANK_TYPE_HOUSE) == event->opening.has_owner ||
-			(event->opening.type == BANK_TYPE_HOUSE) != (event->opening.house_code[0] != '\0'))
+		if (!bank_opening_sound(&event->opening) || !bank_limits_sound(&event->limits))
 			flaws |= BANK_FLAW_SHAPE;
 		if (bank_currency_exponent(event->currency) < 0)
 			flaws |= BANK_FLAW_CURRENCY;
@@ -348,6 +374,8 @@ bank_account_check(const BankAccount *account, const BankEvent *event, bool as_p
 	{
 		if (memcmp(event->currency, account->currency, 3) != 0)
 			flaws |= BANK_FLAW_CURRENCY;
+		if (event->position <= account->position)
+			flaws |= BANK_FLAW_POSITION;
 		if (event->recorded_at < account->recorded_at)
 			flaws |= BANK_FLAW_TIME;
 		flaws |= bank_account_check_status(account, event->type);
@@ -355,8 +383,7 @@ bank_account_check(const BankAccount *account, const BankEvent *event, bool as_p
 
 	if (movement)
 	{
-		int64_t		delta = bank_event_delta(event, as_peer);
-		int64_t    *side = delta > 0 ? &after.credits : &after.debits;
+		int64_t    *side = bank_event_credits(event, as_peer) ? &after.credits : &after.debits;
 
 		if (event->amount <= 0 || !bank_add_int64(*side, event->amount, side))
 			return flaws | BANK_FLAW_AMOUNT;
@@ -366,7 +393,7 @@ bank_account_check(const BankAccount *account, const BankEvent *event, bool as_p
 	if (event->type == BANK_EVENT_LIMITS_CHANGED)
 	{
 		after.limits = event->limits;
-		if (event->limits.overdraft < 0 || event->limits.balance < BANK_NO_LIMIT)
+		if (!bank_limits_sound(&event->limits))
 			flaws |= BANK_FLAW_SHAPE;
 	}
 	if (event->type == BANK_EVENT_CLOSED &&
@@ -374,7 +401,7 @@ bank_account_check(const BankAccount *account, const BankEvent *event, bool as_p
 		flaws |= BANK_FLAW_STATUS;
 	if ((as_peer ? event->peer_balance : event->balance) != bank_account_balance(&after))
 		flaws |= BANK_FLAW_BALANCE;
-	if (!bank_account_fits(&after, &after.limits))
+	if ((flaws & BANK_FLAW_SHAPE) == 0 && !bank_account_fits(&after, &after.limits))
 		flaws |= BANK_FLAW_LIMITS;
 	return flaws;
 }
@@ -407,7 +434,7 @@ bank_account_apply(BankAccount *account, const BankEvent *event, bool as_peer)
 		int64_t		balance = as_peer ? event->peer_balance : event->balance;
 		int64_t		sum;
 
-		if (bank_event_delta(event, as_peer) > 0)
+		if (bank_event_credits(event, as_peer))
 		{
 			if (bank_add_int64(account->credits, event->amount, &sum))
 				account->credits = sum;
@@ -423,6 +450,7 @@ bank_account_apply(BankAccount *account, const BankEvent *event, bool as_peer)
 	}
 	account->version = as_peer ? event->peer_version : event->version;
 	account->recorded_at = event->recorded_at;
+	account->position = event->position;
 }
 
 /* See account.h. */

@@ -27,6 +27,7 @@ typedef struct BankAccount
 	BankLimits	limits;
 	int64_t		created_at;
 	int64_t		recorded_at;	/* of the last event of the stream */
+	int64_t		position;		/* of the last event of the stream */
 	int64_t		business_at;	/* latest business time of its movements; INT64_MIN: none yet */
 	BankOpening opening;
 } BankAccount;
@@ -83,7 +84,8 @@ extern bool bank_house_code_is_builtin(const char *code);
 	X(BANK_FLAW_BALANCE, 16, "balance must be the account's balance after the event") \
 	X(BANK_FLAW_STATUS, 32, "the account's status does not allow it") \
 	X(BANK_FLAW_LIMITS, 64, "the account would be beyond its limits") \
-	X(BANK_FLAW_TIME, 128, "recorded_at must not be before the stream's last event")
+	X(BANK_FLAW_TIME, 128, "recorded_at must be finite and not before the stream's last event") \
+	X(BANK_FLAW_POSITION, 256, "position must be after that of the stream's last event")
 
 typedef enum BankFlaw
 {

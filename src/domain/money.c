@@ -31,19 +31,21 @@ typedef struct BankSlice
 	size_t		len;
 } BankSlice;
 
-/* ASCII tests of its own: those of <ctype.h> depend on the locale. */
+/* White space in ASCII; the tests of <ctype.h> depend on the locale. */
 static bool
 bank_is_space(char c)
 {
 	return c == ' ' || (c >= '\t' && c <= '\r');
 }
 
+/* A digit of ASCII. */
 static bool
 bank_is_digit(char c)
 {
 	return c >= '0' && c <= '9';
 }
 
+/* A letter of ASCII. */
 static bool
 bank_is_letter(char c)
 {

@@ -125,16 +125,19 @@ bank_call_row(FunctionCallInfo fcinfo, Datum *values, bool *nulls, int natts)
 	return HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls));
 }
 
-/* The result of most commands, type bank_receipt. */
+/*
+ * The result of most commands, type bank_receipt. account_id is the account as
+ * the caller named it: for a house account not the stripe that was used.
+ */
 static Datum
-bank_call_receipt(FunctionCallInfo fcinfo, const BankOutcome *outcome)
+bank_call_receipt(FunctionCallInfo fcinfo, const BankOutcome *outcome, const BankUuid *account_id)
 {
 	const BankEvent *event = &outcome->event;
 	Datum		values[10];
 	bool		nulls[10] = {false};
 
 	values[0] = bank_uuid_datum(&event->event_id);
-	values[1] = bank_uuid_datum(&event->aggregate_id);
+	values[1] = bank_uuid_datum(account_id);
 	values[2] = CStringGetTextDatum(bank_event_type_name(event->type));
 	nulls[3] = !event->has_peer;
 	values[3] = bank_numeric_datum(event->amount, event->currency);
@@ -227,7 +230,7 @@ bank_sql_deposit(PG_FUNCTION_ARGS)
 									  bank_arg_text(fcinfo, 6), &call.options, &call.outcome,
 									  &call.error);
 	bank_call_end(&call, accepted);
-	return bank_call_receipt(fcinfo, &call.outcome);
+	return bank_call_receipt(fcinfo, &call.outcome, bank_arg_uuid(fcinfo, 0));
 }
 
 /* bank_withdraw(account_id, amount, options, house_account) */
@@ -242,7 +245,7 @@ bank_sql_withdraw(PG_FUNCTION_ARGS)
 									   bank_arg_text(fcinfo, 6), &call.options, &call.outcome,
 									   &call.error);
 	bank_call_end(&call, accepted);
-	return bank_call_receipt(fcinfo, &call.outcome);
+	return bank_call_receipt(fcinfo, &call.outcome, bank_arg_uuid(fcinfo, 0));
 }
 
 /* bank_transfer(from_account, to_account, amount, options) */
@@ -257,7 +260,7 @@ bank_sql_transfer(PG_FUNCTION_ARGS)
 									   bank_arg_money(fcinfo, 2), &call.options, &call.outcome,
 									   &call.error);
 	bank_call_end(&call, accepted);
-	return bank_call_receipt(fcinfo, &call.outcome);
+	return bank_call_receipt(fcinfo, &call.outcome, bank_arg_uuid(fcinfo, 0));
 }
 
 /* A use case about one account without further arguments. */
@@ -274,7 +277,7 @@ bank_call_account_use_case(FunctionCallInfo fcinfo, const char *name, BankAccoun
 	bank_call_begin(&call, fcinfo, name, 1);
 	accepted = use_case(bank_arg_uuid(fcinfo, 0), &call.options, &call.outcome, &call.error);
 	bank_call_end(&call, accepted);
-	return bank_call_receipt(fcinfo, &call.outcome);
+	return bank_call_receipt(fcinfo, &call.outcome, bank_arg_uuid(fcinfo, 0));
 }
 
 /* bank_freeze(account_id, options) */
@@ -310,5 +313,5 @@ bank_sql_set_limits(PG_FUNCTION_ARGS)
 										bank_arg_money(fcinfo, 6), &call.options, &call.outcome,
 										&call.error);
 	bank_call_end(&call, accepted);
-	return bank_call_receipt(fcinfo, &call.outcome);
+	return bank_call_receipt(fcinfo, &call.outcome, bank_arg_uuid(fcinfo, 0));
 }

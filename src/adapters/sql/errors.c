@@ -11,6 +11,20 @@
 #include "adapters/pg_compat.h"
 #include "adapters/sql/errors.h"
 
+#include "mb/pg_wchar.h"
+
+/*
+ * A text of the domain without the half of a character that its fixed array may
+ * have cut at the end.
+ */
+static const char *
+bank_error_text(const char *text)
+{
+	int			len = (int) strlen(text);
+
+	return pnstrdup(text, pg_mbcliplen(text, len, len));
+}
+
 /*
  * Report a refusal to the context of a soft error, if that is one (servers from
  * 16 on), and return; raise it otherwise. The caller returns something arbitrary
@@ -25,8 +39,8 @@ bank_errsave(struct Node *context, const BankError *error)
 			(errcode(MAKE_SQLSTATE(sqlstate[0], sqlstate[1], sqlstate[2], sqlstate[3],
 								   sqlstate[4])),
 			 errmsg_internal("%s", bank_error_message(error->code)),
-			 error->detail[0] != '\0' ? errdetail_internal("%s", error->detail) : 0,
-			 error->hint[0] != '\0' ? errhint("%s", error->hint) : 0));
+			 error->detail[0] != '\0' ? errdetail_internal("%s", bank_error_text(error->detail)) : 0,
+			 error->hint[0] != '\0' ? errhint("%s", bank_error_text(error->hint)) : 0));
 }
 
 /* Raise a refusal; does not return. */

@@ -60,6 +60,7 @@ bank_account_from_row(HeapTuple row, TupleDesc desc, BankAccount *account)
 	account->version = DatumGetInt64(VALUE(version));
 	account->debits = DatumGetInt64(VALUE(debits));
 	account->credits = DatumGetInt64(VALUE(credits));
+	account->position = DatumGetInt64(VALUE(position));
 	account->held = DatumGetInt64(VALUE(held));
 	account->limits.overdraft = DatumGetInt64(VALUE(overdraft_limit));
 	account->limits.balance = IS_NULL(balance_limit) ? BANK_NO_LIMIT :
@@ -313,8 +314,8 @@ bank_account_row_insert(const BankAccount *account)
 {
 	static BankPlan plan = {
 		.text = "INSERT INTO bank.accounts (" BANK_ACCOUNT_COLUMNS ") VALUES ($1, $2, $3, $4, $5, $6, "
-		"$7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18) ON CONFLICT DO NOTHING",
-		.nargs = Natts_account, .types = {UUIDOID, INT8OID, INT8OID, INT8OID, INT8OID, INT8OID, TIMESTAMPTZOID, TIMESTAMPTZOID,
+		"$7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19) ON CONFLICT DO NOTHING",
+		.nargs = Natts_account, .types = {UUIDOID, INT8OID, INT8OID, INT8OID, INT8OID, INT8OID, INT8OID, TIMESTAMPTZOID, TIMESTAMPTZOID,
 			TIMESTAMPTZOID, TEXTOID, TEXTOID, TEXTOID, INT8OID, UUIDOID, TEXTOID, TEXTOID, INT4OID,
 		UUIDOID}
 	};
@@ -336,6 +337,7 @@ bank_account_row_insert(const BankAccount *account)
 	SET(version, Int64GetDatum(account->version));
 	SET(debits, Int64GetDatum(account->debits));
 	SET(credits, Int64GetDatum(account->credits));
+	SET(position, Int64GetDatum(account->position));
 	SET(held, Int64GetDatum(account->held));
 	SET(overdraft_limit, Int64GetDatum(account->limits.overdraft));
 	SET(recorded_at, TimestampTzGetDatum(account->recorded_at));
@@ -366,13 +368,13 @@ bank_account_row_update(const BankAccount *account, int64 old_version)
 	static BankPlan plan = {
 		.text = "UPDATE bank.accounts SET version = $3, debits = $4, credits = $5, held = $6, "
 		"overdraft_limit = $7, balance_limit = $8, recorded_at = $9, business_at = $10, "
-		"status = $11 "
+		"status = $11, position = $12 "
 		"WHERE account_id OPERATOR(pg_catalog.=) $1 AND version OPERATOR(pg_catalog.=) $2",
-		.nargs = 11, .types = {UUIDOID, INT8OID, INT8OID, INT8OID, INT8OID, INT8OID, INT8OID, INT8OID, TIMESTAMPTZOID,
-		TIMESTAMPTZOID, TEXTOID}
+		.nargs = 12, .types = {UUIDOID, INT8OID, INT8OID, INT8OID, INT8OID, INT8OID, INT8OID, INT8OID, TIMESTAMPTZOID,
+		TIMESTAMPTZOID, TEXTOID, INT8OID}
 	};
-	Datum		values[11];
-	char		nulls[11];
+	Datum		values[12];
+	char		nulls[12];
 
 	memset(nulls, ' ', sizeof(nulls));
 	values[0] = bank_uuid_datum(&account->id);
@@ -388,5 +390,6 @@ bank_account_row_update(const BankAccount *account, int64 old_version)
 	values[8] = TimestampTzGetDatum(account->recorded_at);
 	values[9] = TimestampTzGetDatum(account->business_at);
 	values[10] = CStringGetTextDatum(bank_account_status_name(account->status));
+	values[11] = Int64GetDatum(account->position);
 	return bank_plan_execute(&plan, values, nulls, false) == 1;
 }

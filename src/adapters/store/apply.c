@@ -116,6 +116,7 @@ bank_events_apply(PG_FUNCTION_ARGS)
 	BankSession session;
 	BankProjection *projection;
 	TupleTableSlot *slot;
+	int64		last_position = 0;
 
 	if (!CALLED_AS_TRIGGER(fcinfo) || !TRIGGER_FIRED_AFTER(trigger->tg_event) ||
 		!TRIGGER_FIRED_FOR_STATEMENT(trigger->tg_event) ||
@@ -141,6 +142,7 @@ bank_events_apply(PG_FUNCTION_ARGS)
 		caller = MemoryContextSwitchTo(row);
 		slot_getallattrs(slot);
 		bank_event_from_values(slot->tts_values, slot->tts_isnull, &event);
+		last_position = Max(last_position, event.position);
 		flaws = bank_projection_add(projection, &event, &flawed);
 		if (flaws != 0)
 			bank_apply_refuse(&event, flawed, flaws);
@@ -148,6 +150,8 @@ bank_events_apply(PG_FUNCTION_ARGS)
 		MemoryContextReset(row);
 	}
 	bank_apply_write(projection, row);
+	if (!bank_store_is_appending())
+		bank_store_pass_position(last_position);
 	ExecDropSingleTupleTableSlot(slot);
 	MemoryContextDelete(context);
 	bank_session_close(&session);

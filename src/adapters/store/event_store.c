@@ -26,6 +26,7 @@
  * trigger then need not read again. They are locked and current.
  */
 static const BankAccount *bank_decided_accounts[2];
+static bool bank_appending = false;
 
 /* The account with this identifier among those of the append under way, or NULL. */
 const BankAccount *
@@ -58,6 +59,27 @@ bank_store_next_account_serial(void)
 	return bank_sequence_next("account_serial_seq");
 }
 
+/* Is a command appending an event right now? Else the row comes from a restore, or from somebody's hand. */
+bool
+bank_store_is_appending(void)
+{
+	return bank_appending;
+}
+
+/* Move the sequence of positions up to one that was not drawn from it. */
+void
+bank_store_pass_position(int64 position)
+{
+	static BankPlan plan = {
+		.text = "SELECT pg_catalog.setval('bank.events_position_seq', $1) "
+		"FROM bank.events_position_seq WHERE last_value OPERATOR(pg_catalog.<) $1",
+		.nargs = 1, .types = {INT8OID}
+	};
+	Datum		values[] = {Int64GetDatum(position)};
+
+	bank_plan_execute(&plan, values, NULL, false);
+}
+
 /* See ports/event_store.h. */
 void
 bank_store_append(BankEvent *event, const BankAccount *aggregate, const BankAccount *peer)
@@ -65,6 +87,7 @@ bank_store_append(BankEvent *event, const BankAccount *aggregate, const BankAcco
 	event->position = bank_sequence_next("events_position_seq");
 	bank_decided_accounts[0] = aggregate;
 	bank_decided_accounts[1] = peer;
+	bank_appending = true;
 	PG_TRY();
 	{
 		bank_event_row_insert(event);
@@ -72,6 +95,7 @@ bank_store_append(BankEvent *event, const BankAccount *aggregate, const BankAcco
 	PG_FINALLY();
 	{
 		bank_decided_accounts[0] = bank_decided_accounts[1] = NULL;
+		bank_appending = false;
 	}
 	PG_END_TRY();
 }

@@ -124,7 +124,7 @@ bank_projection_side(BankProjection *projection, const BankEvent *event, bool as
 
 	bank_account_apply(&entry->account, event, as_peer);
 	if (projection->backdated != NULL && bank_event_is_movement(event->type) &&
-		business_at < latest_before)
+		business_at < latest_before && event->amount > 0)
 	{
 		BankBackdated movement;
 

@@ -201,7 +201,7 @@ bank_account_same(const BankAccount *a, const BankAccount *b)
 		a->debits == b->debits && a->credits == b->credits && a->held == b->held &&
 		a->limits.overdraft == b->limits.overdraft && a->limits.balance == b->limits.balance &&
 		a->created_at == b->created_at && a->recorded_at == b->recorded_at &&
-		a->business_at == b->business_at && x->type == y->type &&
+		a->business_at == b->business_at && a->position == b->position && x->type == y->type &&
 		x->has_owner == y->has_owner && bank_uuid_equal(&x->owner_id, &y->owner_id) &&
 		strcmp(x->number, y->number) == 0 && strcmp(x->house_code, y->house_code) == 0 &&
 		x->stripe == y->stripe && bank_uuid_equal(&x->house_account_id, &y->house_account_id);

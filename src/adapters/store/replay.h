@@ -11,7 +11,7 @@
 #include "nodes/pg_list.h"
 
 /* The flaws found, by BankFlaw bit (index: number of the bit), with the first one's sentence. */
-#define BANK_FLAW_BITS 8
+#define BANK_FLAW_BITS 9
 
 typedef struct BankFlawCount
 {

@@ -61,8 +61,8 @@ bank_uuid_from_datum(Datum datum, BankUuid *uuid)
 
 /* account_rows.c */
 #define BANK_ACCOUNT_COLUMNS \
-	"account_id, version, debits, credits, held, overdraft_limit, recorded_at, business_at, " \
-	"created_at, currency, account_type, status, balance_limit, owner_id, account_number, " \
+	"account_id, version, debits, credits, position, held, overdraft_limit, recorded_at, " \
+	"business_at, created_at, currency, account_type, status, balance_limit, owner_id, account_number, " \
 	"house_code, stripe, house_account_id"
 
 extern void bank_account_from_row(HeapTuple row, TupleDesc desc, BankAccount *account);
@@ -83,5 +83,7 @@ extern Jsonb *bank_event_data(const BankEvent *event);
 
 /* event_store.c: the accounts the event being appended was decided on, for the trigger */
 extern const BankAccount *bank_store_decided_account(const BankUuid *account_id);
+extern bool bank_store_is_appending(void);
+extern void bank_store_pass_position(int64 position);
 
 #endif							/* BANK_STORE_STORE_H */

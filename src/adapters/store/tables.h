@@ -33,6 +33,7 @@ enum
 	Anum_account_version,
 	Anum_account_debits,
 	Anum_account_credits,
+	Anum_account_position,
 	Anum_account_held,
 	Anum_account_overdraft_limit,
 	Anum_account_recorded_at,

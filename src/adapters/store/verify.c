@@ -41,6 +41,7 @@ static const struct
 	{"statuses_respected", BANK_FLAW_STATUS},
 	{"limits_respected", BANK_FLAW_LIMITS},
 	{"recorded_at_never_decreases", BANK_FLAW_TIME},
+	{"positions_increase", BANK_FLAW_POSITION},
 };
 
 /* Invariants that a statement decides: it returns the failures and a sentence about one. */
