@@ -9,6 +9,7 @@
 #ifndef BANK_PG_COMPAT_H
 #define BANK_PG_COMPAT_H
 
+#include "access/tableam.h"
 #include "fmgr.h"
 
 #if PG_VERSION_NUM < 150000 || PG_VERSION_NUM >= 190000
@@ -70,6 +71,32 @@ extern int	no_such_variable
 #define bank_local_backend_status(i) pgstat_fetch_stat_local_beentry(i)
 #else
 #define bank_local_backend_status(i) pgstat_get_local_beentry_by_index(i)
+#endif
+
+/* Begin an index scan; 18 added an argument for its instrumentation. */
+#if PG_VERSION_NUM < 180000
+#define bank_index_beginscan(heap, index, snapshot, nkeys) \
+	index_beginscan(heap, index, snapshot, nkeys, 0)
+#else
+#define bank_index_beginscan(heap, index, snapshot, nkeys) \
+	index_beginscan(heap, index, snapshot, NULL, nkeys, 0)
+#endif
+
+/*
+ * Which indexes must be told of an updated row: none of them after a HOT update,
+ * all, or from 16 on the summarizing ones (BRIN) only.
+ */
+#if PG_VERSION_NUM < 160000
+typedef bool BankIndexUpdate;
+#define bank_index_update_needed(update) (update)
+#define bank_insert_index_tuples(info, slot, estate, update) \
+	((void) (update), ExecInsertIndexTuples(info, slot, estate, true, false, NULL, NIL))
+#else
+typedef TU_UpdateIndexes BankIndexUpdate;
+#define bank_index_update_needed(update) ((update) != TU_None)
+#define bank_insert_index_tuples(info, slot, estate, update) \
+	ExecInsertIndexTuples(info, slot, estate, true, false, NULL, NIL, \
+						  (update) == TU_Summarizing)
 #endif
 
 #endif							/* BANK_PG_COMPAT_H */

@@ -14,17 +14,27 @@
 #include "domain/currency.h"
 #include "ports/event_store.h"
 
+#include "access/genam.h"
 #include "access/htup_details.h"
+#include "access/stratnum.h"
+#include "access/table.h"
+#include "access/tableam.h"
+#include "access/xact.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_type.h"
 #include "common/cryptohash.h"
 #include "common/hashfn.h"
 #include "common/sha1.h"
+#include "executor/executor.h"
 #include "miscadmin.h"
+#include "nodes/execnodes.h"
 #include "storage/lmgr.h"
 #include "storage/lock.h"
 #include "utils/builtins.h"
+#include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
 /* Stripe numbers of one backend lie this far apart; more than MAX_BACKENDS could be. */
@@ -42,17 +52,13 @@ bank_text_from_datum(Datum datum, char *out, size_t size)
 	out[len] = '\0';
 }
 
-/* Decode a row with all columns in table order. */
-void
-bank_account_from_row(HeapTuple row, TupleDesc desc, BankAccount *account)
+/* Decode the columns of a row, in table order. */
+static void
+bank_account_from_values(const Datum *values, const bool *nulls, BankAccount *account)
 {
-	Datum		values[Natts_account];
-	bool		nulls[Natts_account];
 	BankOpening *opening = &account->opening;
 	char		name[16];
 
-	Assert(desc->natts == Natts_account);
-	heap_deform_tuple(row, desc, values, nulls);
 	memset(account, 0, sizeof(*account));
 #define VALUE(column) values[Anum_account_##column - 1]
 #define IS_NULL(column) nulls[Anum_account_##column - 1]
@@ -90,46 +96,131 @@ bank_account_from_row(HeapTuple row, TupleDesc desc, BankAccount *account)
 #undef IS_NULL
 }
 
-/* Decode the first row of the last result. */
-static void
-bank_account_from_result(BankAccount *account)
+/* Decode a row with all columns in table order. */
+void
+bank_account_from_row(HeapTuple row, TupleDesc desc, BankAccount *account)
 {
-	bank_account_from_row(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, account);
-	SPI_freetuptable(SPI_tuptable);
+	Datum		values[Natts_account];
+	bool		nulls[Natts_account];
+
+	Assert(desc->natts == Natts_account);
+	heap_deform_tuple(row, desc, values, nulls);
+	bank_account_from_values(values, nulls, account);
+}
+
+/* bank.accounts and one of its unique indexes, open for one lookup by equality. */
+typedef struct BankAccountLookup
+{
+	Relation	accounts;
+	Relation	index;
+	TupleTableSlot *slot;		/* the row found */
+	IndexScanDesc scan;
+} BankAccountLookup;
+
+/*
+ * Begin a lookup in a fresh snapshot (in READ COMMITTED), as a statement would
+ * have; to be ended by bank_account_lookup_end.
+ */
+static void
+bank_account_lookup_begin(BankAccountLookup *lookup, const char *index_name, const Datum *values,
+						  const RegProcedure *equals, int nkeys)
+{
+	Oid			schema = get_namespace_oid("bank", false);
+	ScanKeyData keys[INDEX_MAX_KEYS];
+	int			i;
+
+	lookup->accounts = table_open(get_relname_relid("accounts", schema), RowExclusiveLock);
+	lookup->index = index_open(get_relname_relid(index_name, schema), AccessShareLock);
+	lookup->slot = table_slot_create(lookup->accounts, NULL);
+	for (i = 0; i < nkeys; i++)
+		ScanKeyEntryInitialize(&keys[i], 0, i + 1, BTEqualStrategyNumber, InvalidOid,
+							   lookup->index->rd_indcollation[i], equals[i], values[i]);
+	PushActiveSnapshot(GetTransactionSnapshot());
+	lookup->scan = bank_index_beginscan(lookup->accounts, lookup->index, GetActiveSnapshot(),
+										nkeys);
+	index_rescan(lookup->scan, keys, nkeys, NULL, 0);
+}
+
+/* Let go of the lookup; locks on tables last until the transaction ends. */
+static void
+bank_account_lookup_end(BankAccountLookup *lookup)
+{
+	index_endscan(lookup->scan);
+	PopActiveSnapshot();
+	ExecDropSingleTupleTableSlot(lookup->slot);
+	index_close(lookup->index, NoLock);
+	table_close(lookup->accounts, NoLock);
+}
+
+/*
+ * Lock the row of bank.accounts that a unique index finds for these keys, and
+ * decode it in its latest version. Works below the executor, whose preparations
+ * would take most of a command's time, and does what its LockRows node does: in
+ * READ COMMITTED it follows the row to what a concurrent transaction made of it;
+ * above, that is a serialization failure. The keys of a row never change.
+ * False: there is no such row among those asked for, or with LockWaitSkip,
+ * somebody else has it.
+ */
+static bool
+bank_account_lock_by_index(const char *index_name, const Datum *values,
+						   const RegProcedure *equals, int nkeys, LockWaitPolicy wait,
+						   bool customers_only, BankAccount *account)
+{
+	BankAccountLookup lookup;
+	int			flags = TUPLE_LOCK_FLAG_LOCK_UPDATE_IN_PROGRESS;
+	bool		locked = false;
+
+	if (!IsolationUsesXactSnapshot())
+		flags |= TUPLE_LOCK_FLAG_FIND_LAST_VERSION;
+	bank_account_lookup_begin(&lookup, index_name, values, equals, nkeys);
+	while (!locked && index_getnext_slot(lookup.scan, ForwardScanDirection, lookup.slot))
+	{
+		TM_FailureData failure;
+		TM_Result	result;
+
+		if (customers_only && !slot_attisnull(lookup.slot, Anum_account_house_code))
+			break;
+		result = table_tuple_lock(lookup.accounts, &lookup.slot->tts_tid, GetActiveSnapshot(),
+								  lookup.slot, GetCurrentCommandId(true),
+								  LockTupleNoKeyExclusive, wait, flags, &failure);
+		if (result == TM_Ok)
+			locked = true;
+		else if ((result == TM_Updated || result == TM_Deleted) && IsolationUsesXactSnapshot())
+			ereport(ERROR,
+					(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+					 errmsg("could not serialize access due to concurrent update")));
+		else if (result != TM_WouldBlock && result != TM_Deleted)
+			elog(ERROR, "unexpected table_tuple_lock status: %u", result);
+	}
+	if (locked)
+	{
+		slot_getallattrs(lookup.slot);
+		bank_account_from_values(lookup.slot->tts_values, lookup.slot->tts_isnull, account);
+	}
+	bank_account_lookup_end(&lookup);
+	return locked;
 }
 
 /* Lock a row by its identifier, whatever its type, waiting if need be; false: there is none. */
 bool
 bank_account_row_lock(const BankUuid *account_id, BankAccount *account)
 {
-	static BankPlan plan = {
-		.text = "SELECT " BANK_ACCOUNT_COLUMNS " FROM bank.accounts "
-		"WHERE account_id OPERATOR(pg_catalog.=) $1 FOR NO KEY UPDATE",
-		.nargs = 1, .types = {UUIDOID}
-	};
+	const RegProcedure equals[] = {F_UUID_EQ};
 	Datum		values[] = {bank_uuid_datum(account_id)};
 
-	if (bank_plan_execute(&plan, values, NULL, false) == 0)
-		return false;
-	bank_account_from_result(account);
-	return true;
+	return bank_account_lock_by_index("accounts_pkey", values, equals, 1, LockWaitBlock, false,
+									  account);
 }
 
 /* See ports/event_store.h. */
 bool
 bank_store_lock_account(const BankUuid *account_id, BankAccount *account)
 {
-	static BankPlan plan = {
-		.text = "SELECT " BANK_ACCOUNT_COLUMNS " FROM bank.accounts "
-		"WHERE account_id OPERATOR(pg_catalog.=) $1 AND house_code IS NULL FOR NO KEY UPDATE",
-		.nargs = 1, .types = {UUIDOID}
-	};
+	const RegProcedure equals[] = {F_UUID_EQ};
 	Datum		values[] = {bank_uuid_datum(account_id)};
 
-	if (bank_plan_execute(&plan, values, NULL, false) == 0)
-		return false;
-	bank_account_from_result(account);
-	return true;
+	return bank_account_lock_by_index("accounts_pkey", values, equals, 1, LockWaitBlock, true,
+									  account);
 }
 
 /* See ports/event_store.h. */
@@ -241,12 +332,6 @@ bool
 bank_store_lock_house(const char *code, const char *currency, BankAccount *account,
 					  BankHouseLookup *lookup)
 {
-	static BankPlan own = {
-		.text = "SELECT " BANK_ACCOUNT_COLUMNS " FROM bank.accounts "
-		"WHERE house_code OPERATOR(pg_catalog.=) $1 AND currency OPERATOR(pg_catalog.=) $2 "
-		"AND stripe OPERATOR(pg_catalog.=) $3 FOR NO KEY UPDATE SKIP LOCKED",
-		.nargs = 3, .types = {TEXTOID, TEXTOID, INT4OID}
-	};
 	static BankPlan other = {
 		.text = "SELECT " BANK_ACCOUNT_COLUMNS " FROM bank.accounts "
 		"WHERE house_code OPERATOR(pg_catalog.=) $1 AND currency OPERATOR(pg_catalog.=) $2 "
@@ -261,6 +346,7 @@ bank_store_lock_house(const char *code, const char *currency, BankAccount *accou
 		"AND currency OPERATOR(pg_catalog.=) $2 AND stripe OPERATOR(pg_catalog.=) $3)",
 		.nargs = 3, .types = {TEXTOID, TEXTOID, INT4OID}
 	};
+	const RegProcedure equals[] = {F_TEXTEQ, F_TEXTEQ, F_INT4EQ};
 	Datum		values[3];
 	bool		own_exists;
 	bool		isnull;
@@ -268,11 +354,9 @@ bank_store_lock_house(const char *code, const char *currency, BankAccount *accou
 	values[0] = CStringGetTextDatum(code);
 	values[1] = CStringGetTextDatum(currency);
 	values[2] = Int32GetDatum(bank_backend_number());
-	if (bank_plan_execute(&own, values, NULL, false) > 0)
-	{
-		bank_account_from_result(account);
+	if (bank_account_lock_by_index("accounts_house_stripe", values, equals, 3, LockWaitSkip, false,
+								   account))
 		return true;
-	}
 
 	bank_plan_execute(&exists, values, NULL, false);
 #define RESULT(n) DatumGetBool(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, n, \
@@ -286,7 +370,7 @@ bank_store_lock_house(const char *code, const char *currency, BankAccount *accou
 	/* Its own is locked by somebody: borrow a free one. Only when it has none, open one. */
 	if (own_exists && bank_plan_execute(&other, values, NULL, false) > 0)
 	{
-		bank_account_from_result(account);
+		bank_account_from_row(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, account);
 		return true;
 	}
 	lookup->stripe = bank_house_reserve_stripe(code, currency);
@@ -358,38 +442,128 @@ bank_account_row_insert(const BankAccount *account)
 	return bank_plan_execute(&plan, values, nulls, false) == 1;
 }
 
+/* The values of the columns that events can change, and which columns those are. */
+static void
+bank_account_mutable_values(const BankAccount *account, Datum *values, bool *nulls, bool *replace)
+{
+#define SET(column, datum) \
+	do { \
+		values[Anum_account_##column - 1] = (datum); \
+		replace[Anum_account_##column - 1] = true; \
+	} while (0)
+	SET(version, Int64GetDatum(account->version));
+	SET(debits, Int64GetDatum(account->debits));
+	SET(credits, Int64GetDatum(account->credits));
+	SET(position, Int64GetDatum(account->position));
+	SET(held, Int64GetDatum(account->held));
+	SET(overdraft_limit, Int64GetDatum(account->limits.overdraft));
+	SET(recorded_at, TimestampTzGetDatum(account->recorded_at));
+	SET(business_at, TimestampTzGetDatum(account->business_at));
+	SET(status, CStringGetTextDatum(bank_account_status_name(account->status)));
+	SET(balance_limit, Int64GetDatum(account->limits.balance));
+	nulls[Anum_account_balance_limit - 1] = account->limits.balance == BANK_NO_LIMIT;
+#undef SET
+}
+
+/* The same update through the executor, for a table that somebody has put triggers or rules on. */
+static bool
+bank_account_row_update_spi(const BankAccount *account, int64 old_version)
+{
+	static BankPlan plan = {
+		.text = "UPDATE bank.accounts SET version = $3, debits = $4, credits = $5, position = $6, "
+		"held = $7, overdraft_limit = $8, recorded_at = $9, business_at = $10, status = $11, "
+		"balance_limit = $12 "
+		"WHERE account_id OPERATOR(pg_catalog.=) $1 AND version OPERATOR(pg_catalog.=) $2",
+		.nargs = 12,
+		.types = {UUIDOID, INT8OID, INT8OID, INT8OID, INT8OID, INT8OID, INT8OID, INT8OID,
+		TIMESTAMPTZOID, TIMESTAMPTZOID, TEXTOID, INT8OID}
+	};
+	Datum		columns[Natts_account];
+	bool		column_nulls[Natts_account] = {false};
+	bool		replace[Natts_account] = {false};
+	Datum		values[12];
+	char		nulls[12];
+	int			n = 2;
+	int			i;
+
+	bank_account_mutable_values(account, columns, column_nulls, replace);
+	memset(nulls, ' ', sizeof(nulls));
+	values[0] = bank_uuid_datum(&account->id);
+	values[1] = Int64GetDatum(old_version);
+	for (i = 0; i < Natts_account; i++)
+	{
+		if (!replace[i])
+			continue;
+		nulls[n] = column_nulls[i] ? 'n' : ' ';
+		values[n++] = columns[i];
+	}
+	Assert(n == 12);
+	return bank_plan_execute(&plan, values, nulls, false) == 1;
+}
+
+/* Make index entries for a row version that could not be a HOT update. */
+static void
+bank_account_insert_index_entries(Relation accounts, TupleTableSlot *slot, BankIndexUpdate update)
+{
+	EState	   *estate = CreateExecutorState();
+	ResultRelInfo *info = makeNode(ResultRelInfo);
+
+	InitResultRelInfo(info, accounts, 0, NULL, 0);
+	ExecOpenIndices(info, false);
+	bank_insert_index_tuples(info, slot, estate, update);
+	ExecCloseIndices(info);
+	FreeExecutorState(estate);
+}
+
 /*
- * Write what events can change of an account; false: it no longer has the
- * version it was loaded with.
+ * Write what events can change of an account whose row this transaction has
+ * locked; false: it no longer has the version it was loaded with. Works below
+ * the executor like the lock, unless somebody has put triggers or rules on the
+ * table. None of the columns is indexed, so this is a HOT update wherever the
+ * page has room.
  */
 bool
 bank_account_row_update(const BankAccount *account, int64 old_version)
 {
-	static BankPlan plan = {
-		.text = "UPDATE bank.accounts SET version = $3, debits = $4, credits = $5, held = $6, "
-		"overdraft_limit = $7, balance_limit = $8, recorded_at = $9, business_at = $10, "
-		"status = $11, position = $12 "
-		"WHERE account_id OPERATOR(pg_catalog.=) $1 AND version OPERATOR(pg_catalog.=) $2",
-		.nargs = 12, .types = {UUIDOID, INT8OID, INT8OID, INT8OID, INT8OID, INT8OID, INT8OID, INT8OID, TIMESTAMPTZOID,
-		TIMESTAMPTZOID, TEXTOID, INT8OID}
-	};
-	Datum		values[12];
-	char		nulls[12];
+	const RegProcedure equals[] = {F_UUID_EQ};
+	Datum		key[] = {bank_uuid_datum(&account->id)};
+	BankAccountLookup lookup;
+	bool		found = false;
 
-	memset(nulls, ' ', sizeof(nulls));
-	values[0] = bank_uuid_datum(&account->id);
-	values[1] = Int64GetDatum(old_version);
-	values[2] = Int64GetDatum(account->version);
-	values[3] = Int64GetDatum(account->debits);
-	values[4] = Int64GetDatum(account->credits);
-	values[5] = Int64GetDatum(account->held);
-	values[6] = Int64GetDatum(account->limits.overdraft);
-	values[7] = Int64GetDatum(account->limits.balance);
-	if (account->limits.balance == BANK_NO_LIMIT)
-		nulls[7] = 'n';
-	values[8] = TimestampTzGetDatum(account->recorded_at);
-	values[9] = TimestampTzGetDatum(account->business_at);
-	values[10] = CStringGetTextDatum(bank_account_status_name(account->status));
-	values[11] = Int64GetDatum(account->position);
-	return bank_plan_execute(&plan, values, nulls, false) == 1;
+	bank_account_lookup_begin(&lookup, "accounts_pkey", key, equals, 1);
+	if (lookup.accounts->trigdesc != NULL || lookup.accounts->rd_rules != NULL)
+	{
+		bank_account_lookup_end(&lookup);
+		return bank_account_row_update_spi(account, old_version);
+	}
+	if (index_getnext_slot(lookup.scan, ForwardScanDirection, lookup.slot))
+	{
+		Datum		values[Natts_account];
+		bool		nulls[Natts_account] = {false};
+		bool		replace[Natts_account] = {false};
+		bool		shouldfree;
+		HeapTuple	old = ExecFetchSlotHeapTuple(lookup.slot, false, &shouldfree);
+		TupleDesc	desc = RelationGetDescr(lookup.accounts);
+		bool		isnull;
+
+		found = DatumGetInt64(heap_getattr(old, Anum_account_version, desc, &isnull)) ==
+			old_version;
+		if (found)
+		{
+			ItemPointerData tid = lookup.slot->tts_tid;
+			TupleTableSlot *slot = table_slot_create(lookup.accounts, NULL);
+			BankIndexUpdate update;
+
+			bank_account_mutable_values(account, values, nulls, replace);
+			ExecForceStoreHeapTuple(heap_modify_tuple(old, desc, values, nulls, replace), slot,
+									true);
+			simple_table_tuple_update(lookup.accounts, &tid, slot, GetActiveSnapshot(), &update);
+			if (bank_index_update_needed(update))
+				bank_account_insert_index_entries(lookup.accounts, slot, update);
+			ExecDropSingleTupleTableSlot(slot);
+		}
+	}
+	bank_account_lookup_end(&lookup);
+	CommandCounterIncrement();
+	return found;
 }
