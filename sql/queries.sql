@@ -181,6 +181,21 @@ $$;
 COMMENT ON FUNCTION bank.version_at(uuid, timestamptz, boolean) IS
   'The last version of a stream whose event was recorded, or all whose movements occurred, not after a moment. Binary search: O(log n) of the stream.';
 
+CREATE FUNCTION bank.last_version_until(account_id uuid, since timestamptz, until timestamptz) RETURNS bigint
+  LANGUAGE plpgsql STABLE PARALLEL SAFE
+  SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+  RETURN GREATEST(
+    bank.version_at(account_id, until - interval '1 microsecond', false),
+    (SELECT pg_catalog.max(b.version) FROM bank.backdated_movements AS b
+     WHERE b.account_id = last_version_until.account_id
+       AND b.business_at >= since AND b.business_at < until));
+END
+$$;
+COMMENT ON FUNCTION bank.last_version_until(uuid, timestamptz, timestamptz) IS
+  'No movement of the stream with a business time from since up to but not including until has a higher version.';
+
 CREATE FUNCTION bank.balance_at(account_id uuid, at timestamptz, as_recorded boolean,
                                 OUT version bigint, OUT balance bigint)
   LANGUAGE plpgsql STABLE PARALLEL SAFE
@@ -292,21 +307,32 @@ COMMENT ON FUNCTION @extschema@.bank_balance_at(uuid, timestamptz, boolean) IS
   'The balance of an account at a moment, that moment included: by business time, or as the ledger had recorded it then (as_recorded). Exact; zero before the first movement. O(log n) of the stream. Errors: BK001, BK021.';
 
 CREATE FUNCTION @extschema@.bank_account_events(account_id uuid) RETURNS SETOF @extschema@.bank_events
-  LANGUAGE sql STABLE SECURITY DEFINER PARALLEL SAFE
+  LANGUAGE plpgsql STABLE SECURITY DEFINER PARALLEL SAFE
   SET search_path = pg_catalog, pg_temp
-BEGIN ATOMIC
-  WITH mine AS (
-    SELECT a.account_id FROM bank.accounts AS a WHERE a.account_id = bank_account_events.account_id
-    UNION
-    SELECT a.account_id FROM bank.accounts AS a WHERE a.house_account_id = bank_account_events.account_id
-  )
-  SELECT e.* FROM mine JOIN @extschema@.bank_events AS e ON e.aggregate_id = mine.account_id
-  UNION ALL
-  SELECT e.* FROM mine JOIN @extschema@.bank_events AS e ON e.peer_id = mine.account_id
-  ORDER BY 1;
-END;
+AS $$
+DECLARE
+  mine record;
+BEGIN
+  FOR mine IN
+    SELECT a.account_id, a.version FROM bank.accounts AS a
+    WHERE a.account_id = bank_account_events.account_id
+    UNION ALL
+    SELECT a.account_id, a.version FROM bank.accounts AS a
+    WHERE a.house_account_id = bank_account_events.account_id
+  LOOP
+    -- The bounds on versions keep the planner from expecting half of the ledger.
+    RETURN QUERY
+      SELECT e.* FROM @extschema@.bank_events AS e
+      WHERE e.aggregate_id = mine.account_id AND e.version BETWEEN 1 AND mine.version
+      UNION ALL
+      SELECT e.* FROM @extschema@.bank_events AS e
+      WHERE e.peer_id = mine.account_id AND e.peer_version BETWEEN 1 AND mine.version
+      ORDER BY 1;
+  END LOOP;
+END
+$$;
 COMMENT ON FUNCTION @extschema@.bank_account_events(uuid) IS
-  'The whole stream of an account in order, the events where it is the peer included; of all stripes for a house account. Empty for an unknown account.';
+  'The whole stream of an account in order, the events where it is the peer included; stripe after stripe for a house account. Empty for an unknown account.';
 
 CREATE FUNCTION @extschema@.bank_transactions(
   account_id uuid,
@@ -351,11 +377,7 @@ BEGIN
               ELSE bank.version_at(account_id, since - interval '1 microsecond', false) END;
   SELECT a.version INTO high FROM bank.accounts AS a WHERE a.account_id = bank_transactions.account_id;
   IF to_date IS NOT NULL THEN
-    high := GREATEST(
-      bank.version_at(account_id, until - interval '1 microsecond', false),
-      (SELECT pg_catalog.max(b.version) FROM bank.backdated_movements AS b
-       WHERE b.account_id = bank_transactions.account_id
-         AND b.business_at >= since AND b.business_at < until));
+    high := bank.last_version_until(account_id, since, until);
   END IF;
   high := LEAST(high, before_version - 1);
   RETURN QUERY
@@ -381,8 +403,11 @@ AS $$
 DECLARE
   since timestamptz := from_date::timestamptz;
   until timestamptz := (to_date + 1)::timestamptz;
-  opening numeric := 0;
+  opening numeric;
   code text;
+  accounts uuid[];
+  lows bigint[];
+  highs bigint[];
 BEGIN
   account_id := bank.require_account(account_id);
   IF from_date IS NULL OR to_date IS NULL THEN
@@ -393,20 +418,26 @@ BEGIN
     RAISE EXCEPTION 'from_date must not be after to_date' USING ERRCODE = '22023';
   END IF;
 
+  -- One account, or the stripes of a house account: the balance before the period,
+  -- and the versions between which its movements lie.
   SELECT pg_catalog.max(a.currency),
-         pg_catalog.sum(bank.minor_to_numeric(b.balance, a.currency)) INTO code, opening
-  FROM bank.accounts AS a, LATERAL bank.balance_at(a.account_id, since - interval '1 microsecond', false) AS b
+         pg_catalog.sum(bank.minor_to_numeric(b.balance, a.currency)),
+         pg_catalog.array_agg(a.account_id),
+         pg_catalog.array_agg(bank.version_at(a.account_id, since - interval '1 microsecond', false)),
+         pg_catalog.array_agg(bank.last_version_until(a.account_id, since, until))
+  INTO code, opening, accounts, lows, highs
+  FROM bank.accounts AS a,
+       LATERAL bank.balance_at(a.account_id, since - interval '1 microsecond', false) AS b
   WHERE a.account_id = bank_statement.account_id OR a.house_account_id = bank_statement.account_id;
 
   RETURN QUERY
     WITH movement AS (
       SELECT s.business_at, s.position, s.event_id, s.event_type::text AS event_type, s.metadata,
              bank.minor_to_numeric(s.delta, s.currency) AS delta
-      FROM bank.accounts AS a JOIN bank.stream AS s ON s.account_id = a.account_id
-      WHERE (a.account_id = bank_statement.account_id OR a.house_account_id = bank_statement.account_id)
-        AND s.delta IS NOT NULL AND s.business_at >= since AND s.business_at < until
-        AND (a.house_code IS NOT NULL
-             OR s.version > bank.version_at(a.account_id, since - interval '1 microsecond', false))
+      FROM ROWS FROM (pg_catalog.unnest(accounts), pg_catalog.unnest(lows), pg_catalog.unnest(highs)) AS m (account, low, high),
+           LATERAL (SELECT * FROM bank.stream AS e
+                    WHERE e.account_id = m.account AND e.version > m.low AND e.version <= m.high) AS s
+      WHERE s.delta IS NOT NULL AND s.business_at >= since AND s.business_at < until
     ), line AS (
       SELECT pg_catalog.row_number() OVER moment AS number, m.*,
              opening + pg_catalog.sum(m.delta) OVER moment AS balance
@@ -448,5 +479,6 @@ REVOKE ALL ON FUNCTION
   bank.require_account(uuid),
   bank.latest_business_time(uuid, bigint),
   bank.version_at(uuid, timestamptz, boolean),
+  bank.last_version_until(uuid, timestamptz, timestamptz),
   bank.balance_at(uuid, timestamptz, boolean)
 FROM PUBLIC;

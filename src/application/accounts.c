@@ -112,6 +112,12 @@ bank_accounts_create(const BankNewAccount *arguments, const BankOptions *options
 		return true;
 	if (!bank_accounts_check_new(options, error))
 		return false;
+	if (arguments->account_id != NULL && bank_uuid_is_house(&account_id))
+	{
+		bank_error_set(error, BANK_ACCOUNT_EXISTS,
+					   "Identifiers of this form belong to house accounts.");
+		return bank_error_hint(error, "Take a random UUID, or none.");
+	}
 	if (arguments->account_id != NULL && bank_store_account_exists(&account_id))
 	{
 		char		id[BANK_UUID_TEXT];
@@ -127,11 +133,10 @@ bank_accounts_create(const BankNewAccount *arguments, const BankOptions *options
 	return true;
 }
 
-/* Append the opening of one stripe of a house account. */
+/* Decide the opening of a stripe of a house account. BK011, BK014. */
 static bool
-bank_accounts_open_stripe(const char *code, const char *currency, const BankHouseLookup *lookup,
-						  const BankUuid *account_id, const BankOptions *options,
-						  BankOutcome *outcome, BankError *error)
+bank_accounts_decide_stripe(const char *code, const char *currency, const BankHouseLookup *lookup,
+							const BankUuid *account_id, BankEvent *event, BankError *error)
 {
 	BankLimits	limits = {0, BANK_NO_LIMIT};
 	BankOpening opening;
@@ -141,11 +146,7 @@ bank_accounts_open_stripe(const char *code, const char *currency, const BankHous
 	memcpy(opening.house_code, code, strlen(code) + 1);
 	opening.stripe = lookup->stripe;
 	opening.house_account_id = lookup->house_account_id;
-	if (!bank_account_decide_create(account_id, currency, &limits, &opening, &outcome->event,
-									error))
-		return false;
-	bank_command_append(options, NULL, NULL, outcome);
-	return true;
+	return bank_account_decide_create(account_id, currency, &limits, &opening, event, error);
 }
 
 /*
@@ -187,24 +188,26 @@ bank_accounts_create_house(const char *code, const char *currency, const BankOpt
 	if (bank_store_lock_house(code, currency, &account, &lookup) || lookup.known)
 		return bank_error_set(error, BANK_ACCOUNT_EXISTS, "House account: %s in %s", code,
 							  currency);
-	return bank_accounts_open_stripe(code, currency, &lookup, &account_id, options, outcome,
-									 error);
+	if (!bank_accounts_decide_stripe(code, currency, &lookup, &account_id, &outcome->event, error))
+		return false;
+	bank_command_append(options, NULL, NULL, outcome);
+	return true;
 }
 
 /*
- * Lock the stripe of a house account that this command may use, opening one
- * when needed. An unknown code is a mistake, not a new account. BK001.
+ * Lock the stripe of a house account that this command may use; there may be
+ * none yet, see BankLocked. An unknown code is a mistake, not a new account.
+ * BK001.
  */
 bool
-bank_accounts_lock_house(const char *code, const char *currency, BankAccount *account,
+bank_accounts_lock_house(const char *code, const char *currency, BankLocked *locked,
 						 BankError *error)
 {
-	static const BankOptions no_options;
 	BankHouseLookup lookup;
-	BankOutcome opened;
 	BankUuid	account_id;
 
-	if (bank_store_lock_house(code, currency, account, &lookup))
+	locked->to_open = false;
+	if (bank_store_lock_house(code, currency, &locked->account, &lookup))
 		return true;
 	if (!lookup.code_known && !bank_house_code_is_builtin(code))
 	{
@@ -212,12 +215,27 @@ bank_accounts_lock_house(const char *code, const char *currency, BankAccount *ac
 		return bank_error_hint(error, "Open it with bank_create_house_account.");
 	}
 	bank_clock_new_uuid(&account_id);
-	if (!bank_accounts_open_stripe(code, currency, &lookup, &account_id, &no_options, &opened,
-								   error))
+	if (!bank_accounts_decide_stripe(code, currency, &lookup, &account_id, &locked->opening,
+									 error))
 		return false;
-	memset(account, 0, sizeof(*account));
-	bank_account_apply(account, &opened.event, false);
+	locked->to_open = true;
+	bank_account_apply(&locked->account, &locked->opening, false);
 	return true;
+}
+
+/* Append the opening of a stripe that is to be opened; nothing for any other account. */
+void
+bank_accounts_open(BankLocked *locked)
+{
+	static const BankOptions no_options;
+	BankOutcome outcome;
+
+	if (!locked->to_open)
+		return;
+	outcome.event = locked->opening;
+	bank_command_append(&no_options, NULL, NULL, &outcome);
+	bank_account_apply(&locked->account, &outcome.event, false);
+	locked->to_open = false;
 }
 
 /*
@@ -225,16 +243,17 @@ bank_accounts_lock_house(const char *code, const char *currency, BankAccount *ac
  * account the stripe that this command may use. BK001.
  */
 bool
-bank_accounts_lock(const BankUuid *account_id, BankAccount *account, BankError *error)
+bank_accounts_lock(const BankUuid *account_id, BankLocked *locked, BankError *error)
 {
 	char		text[BANK_UUID_TEXT];
 	char		code[BANK_HOUSE_CODE_TEXT];
 	char		currency[4];
 
-	if (bank_store_lock_account(account_id, account))
+	locked->to_open = false;
+	if (bank_store_lock_account(account_id, &locked->account))
 		return true;
 	if (bank_store_house_of(account_id, code, currency))
-		return bank_accounts_lock_house(code, currency, account, error);
+		return bank_accounts_lock_house(code, currency, locked, error);
 	bank_uuid_format(account_id, text);
 	return bank_error_set(error, BANK_ACCOUNT_NOT_FOUND, "Account: %s", text);
 }
@@ -249,7 +268,8 @@ bank_accounts_change(const char *command, const BankUuid *account_id,
 					 BankAccountDecision decide, const BankOptions *options,
 					 BankOutcome *outcome, BankError *error)
 {
-	BankAccount account;
+	BankLocked	locked;
+	const BankAccount *account = &locked.account;
 	BankRequest request;
 	bool		done;
 
@@ -263,18 +283,18 @@ bank_accounts_change(const char *command, const BankUuid *account_id,
 		return false;
 	if (done)
 		return true;
-	if (!bank_accounts_lock(account_id, &account, error) ||
-		!bank_command_claim(options, &request, &account.id, account.version + 1, outcome, &done,
+	if (!bank_accounts_lock(account_id, &locked, error) ||
+		!bank_command_claim(options, &request, &account->id, account->version + 1, outcome, &done,
 							error))
 		return false;
 	if (done)
 		return true;
 	if (options->has_expected_version &&
-		!bank_account_check_version(&account, options->expected_version, error))
+		!bank_account_check_version(account, options->expected_version, error))
 		return false;
-	if (!decide(&account, &outcome->event, error))
+	if (!decide(account, &outcome->event, error))
 		return false;
-	bank_command_append(options, &account, NULL, outcome);
+	bank_command_append(options, account, NULL, outcome);
 	return true;
 }
 
@@ -315,7 +335,8 @@ bank_accounts_set_limits(const BankUuid *account_id, const BankMoney *overdraft_
 						 BankOutcome *outcome, BankError *error)
 {
 	BankLimits	limits = {0, BANK_NO_LIMIT};
-	BankAccount account;
+	BankLocked	locked;
+	const BankAccount *account = &locked.account;
 	BankRequest request;
 	bool		done;
 
@@ -331,19 +352,19 @@ bank_accounts_set_limits(const BankUuid *account_id, const BankMoney *overdraft_
 		return false;
 	if (done)
 		return true;
-	if (!bank_accounts_lock(account_id, &account, error) ||
-		!bank_command_claim(options, &request, &account.id, account.version + 1, outcome, &done,
+	if (!bank_accounts_lock(account_id, &locked, error) ||
+		!bank_command_claim(options, &request, &account->id, account->version + 1, outcome, &done,
 							error))
 		return false;
 	if (done)
 		return true;
 	if (options->has_expected_version &&
-		!bank_account_check_version(&account, options->expected_version, error))
+		!bank_account_check_version(account, options->expected_version, error))
 		return false;
-	if (!bank_accounts_take_limit(overdraft_limit, account.currency, &limits.overdraft, error) ||
-		!bank_accounts_take_limit(balance_limit, account.currency, &limits.balance, error) ||
-		!bank_account_decide_limits(&account, &limits, &outcome->event, error))
+	if (!bank_accounts_take_limit(overdraft_limit, account->currency, &limits.overdraft, error) ||
+		!bank_accounts_take_limit(balance_limit, account->currency, &limits.balance, error) ||
+		!bank_account_decide_limits(account, &limits, &outcome->event, error))
 		return false;
-	bank_command_append(options, &account, NULL, outcome);
+	bank_command_append(options, account, NULL, outcome);
 	return true;
 }

@@ -37,9 +37,21 @@ extern bool bank_accounts_set_limits(const BankUuid *account_id,
 									 const BankMoney *balance_limit, const BankOptions *options,
 									 BankOutcome *outcome, BankError *error);
 
-extern bool bank_accounts_lock(const BankUuid *account_id, BankAccount *account,
-							   BankError *error);
-extern bool bank_accounts_lock_house(const char *code, const char *currency,
-									 BankAccount *account, BankError *error);
+/*
+ * An account under lock. A stripe of a house account may have to be opened
+ * first: then account is what its opening will make of it, and
+ * bank_accounts_open must append that opening, after all checks of the command.
+ */
+typedef struct BankLocked
+{
+	BankAccount account;
+	bool		to_open;
+	BankEvent	opening;
+} BankLocked;
+
+extern bool bank_accounts_lock(const BankUuid *account_id, BankLocked *locked, BankError *error);
+extern bool bank_accounts_lock_house(const char *code, const char *currency, BankLocked *locked,
+									 BankError *error);
+extern void bank_accounts_open(BankLocked *locked);
 
 #endif							/* BANK_APPLICATION_ACCOUNTS_H */

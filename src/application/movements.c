@@ -15,10 +15,12 @@
  * version, decide, append.
  */
 static bool
-bank_movements_post(BankEventType type, const BankAccount *aggregate, const BankAccount *peer,
+bank_movements_post(BankEventType type, BankLocked *locked_aggregate, BankLocked *locked_peer,
 					const BankMoney *amount, const BankOptions *options,
 					const BankRequest *request, BankOutcome *outcome, BankError *error)
 {
+	const BankAccount *aggregate = &locked_aggregate->account;
+	const BankAccount *peer = &locked_peer->account;
 	bool		done;
 
 	if (!bank_command_claim(options, request, &aggregate->id, aggregate->version + 1, outcome,
@@ -35,6 +37,8 @@ bank_movements_post(BankEventType type, const BankAccount *aggregate, const Bank
 		return false;
 	if (!bank_account_decide_movement(type, aggregate, peer, amount, &outcome->event, error))
 		return false;
+	bank_accounts_open(locked_aggregate);
+	bank_accounts_open(locked_peer);
 	bank_command_append(options, aggregate, peer, outcome);
 	return true;
 }
@@ -45,8 +49,9 @@ bank_movements_with_house(BankEventType type, const char *command, const BankUui
 						  const BankMoney *amount, const char *house_code,
 						  const BankOptions *options, BankOutcome *outcome, BankError *error)
 {
-	BankAccount account;
-	BankAccount house;
+	BankLocked	locked;
+	BankLocked	house;
+	const BankAccount *account = &locked.account;
 	BankRequest request;
 	bool		done;
 
@@ -70,23 +75,23 @@ bank_movements_with_house(BankEventType type, const char *command, const BankUui
 	if (done)
 		return true;
 
-	if (!bank_accounts_lock(account_id, &account, error))
+	if (!bank_accounts_lock(account_id, &locked, error))
 		return false;
-	if (account.opening.type == BANK_TYPE_HOUSE)
+	if (account->opening.type == BANK_TYPE_HOUSE)
 	{
 		bank_error_set(error, BANK_INVALID_ACCOUNT_TYPE,
 					   "House account %s cannot be the customer's side.",
-					   account.opening.house_code);
+					   account->opening.house_code);
 		return bank_error_hint(error, "Move money between house accounts with bank_transfer.");
 	}
 	/* A wrong currency must be refused before it opens a house account in that currency. */
-	if (memcmp(account.currency, amount->currency, 3) != 0)
+	if (memcmp(account->currency, amount->currency, 3) != 0)
 		return bank_error_set(error, BANK_CURRENCY_MISMATCH,
 							  "The amount is in %.3s, the account in %.3s.", amount->currency,
-							  account.currency);
-	if (!bank_accounts_lock_house(house_code, account.currency, &house, error))
+							  account->currency);
+	if (!bank_accounts_lock_house(house_code, account->currency, &house, error))
 		return false;
-	return bank_movements_post(type, &account, &house, amount, options, &request, outcome, error);
+	return bank_movements_post(type, &locked, &house, amount, options, &request, outcome, error);
 }
 
 /* Money comes from a house account to a customer's. BK001..BK008, BK016..BK019, BK021. */
@@ -119,8 +124,8 @@ bank_movements_transfer(const BankUuid *from_account, const BankUuid *to_account
 						const BankMoney *amount, const BankOptions *options,
 						BankOutcome *outcome, BankError *error)
 {
-	BankAccount from;
-	BankAccount to;
+	BankLocked	from;
+	BankLocked	to;
 	BankRequest request;
 	bool		done;
 	bool		from_first;

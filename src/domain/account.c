@@ -353,6 +353,7 @@ bank_account_check(const BankAccount *account, const BankEvent *event, bool as_p
 	unsigned	flaws = 0;
 
 	if (event->type == BANK_EVENT_UNKNOWN || event->has_peer != movement ||
+		(account->opening.type == BANK_TYPE_HOUSE && account->version > 0 && !movement) ||
 		(movement && bank_uuid_equal(&event->aggregate_id, &event->peer_id)))
 		return BANK_FLAW_SHAPE;
 	if ((as_peer ? event->peer_version : event->version) != account->version + 1 ||

@@ -21,6 +21,23 @@ bank_uuid_v7(uint64_t unix_milliseconds, const uint8_t random[10], BankUuid *uui
 
 /* See uuid.h. */
 void
+bank_uuid_house(const uint8_t digest[12], BankUuid *uuid)
+{
+	memcpy(uuid->bytes, "bank", 4);
+	memcpy(uuid->bytes + 4, digest, 12);
+	uuid->bytes[6] = (uint8_t) ((uuid->bytes[6] & 0x0F) | 0x80);
+	uuid->bytes[8] = (uint8_t) ((uuid->bytes[8] & 0x3F) | 0x80);
+}
+
+/* See uuid.h. */
+bool
+bank_uuid_is_house(const BankUuid *uuid)
+{
+	return memcmp(uuid->bytes, "bank", 4) == 0 && uuid->bytes[6] >> 4 == 8;
+}
+
+/* See uuid.h. */
+void
 bank_uuid_format(const BankUuid *uuid, char out[BANK_UUID_TEXT])
 {
 	static const char digits[] = "0123456789abcdef";

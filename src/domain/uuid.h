@@ -25,6 +25,15 @@ typedef struct BankUuid
  */
 extern void bank_uuid_v7(uint64_t unix_milliseconds, const uint8_t random[10], BankUuid *uuid);
 
+/*
+ * Identifiers of house accounts are version 8 (RFC 9562, section 5.8: the
+ * vendor's own): "bank" in ASCII, then 90 bits of a digest of code and
+ * currency. So no two sessions can disagree on the identifier of a house
+ * account, and no other account may have one of this form.
+ */
+extern void bank_uuid_house(const uint8_t digest[12], BankUuid *uuid);
+extern bool bank_uuid_is_house(const BankUuid *uuid);
+
 /* Write the canonical lower-case text form, terminated. */
 extern void bank_uuid_format(const BankUuid *uuid, char out[BANK_UUID_TEXT]);
 

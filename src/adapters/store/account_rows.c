@@ -24,7 +24,7 @@
 #include "catalog/pg_type.h"
 #include "common/cryptohash.h"
 #include "common/hashfn.h"
-#include "common/sha1.h"
+#include "common/sha2.h"
 #include "executor/executor.h"
 #include "miscadmin.h"
 #include "nodes/execnodes.h"
@@ -246,32 +246,21 @@ bank_store_house_of(const BankUuid *account_id, char code[BANK_HOUSE_CODE_TEXT],
 }
 
 
-/*
- * Identifier of a logical house account: a name-based UUID version 5 (RFC 9562)
- * of "code/currency", so that no two sessions can disagree on it.
- */
+/* Identifier of the logical house account, see domain/uuid.h. */
 static void
 bank_house_account_id(const char *code, const char *currency, BankUuid *id)
 {
-	/* namespace of this project, a random UUID: 6f1e2b0a-3c54-4d8e-9a57-8f7a1d20c9e4 */
-	static const uint8 name_space[16] = {
-		0x6f, 0x1e, 0x2b, 0x0a, 0x3c, 0x54, 0x4d, 0x8e,
-		0x9a, 0x57, 0x8f, 0x7a, 0x1d, 0x20, 0xc9, 0xe4
-	};
-	uint8		digest[SHA1_DIGEST_LENGTH];
-	pg_cryptohash_ctx *hash = pg_cryptohash_create(PG_SHA1);
+	uint8		digest[PG_SHA256_DIGEST_LENGTH];
+	pg_cryptohash_ctx *hash = pg_cryptohash_create(PG_SHA256);
 
 	if (pg_cryptohash_init(hash) < 0 ||
-		pg_cryptohash_update(hash, name_space, sizeof(name_space)) < 0 ||
 		pg_cryptohash_update(hash, (const uint8 *) code, strlen(code)) < 0 ||
 		pg_cryptohash_update(hash, (const uint8 *) "/", 1) < 0 ||
 		pg_cryptohash_update(hash, (const uint8 *) currency, 3) < 0 ||
 		pg_cryptohash_final(hash, digest, sizeof(digest)) < 0)
-		elog(ERROR, "could not compute a SHA-1 digest: %s", pg_cryptohash_error(hash));
+		elog(ERROR, "could not compute a SHA-256 digest: %s", pg_cryptohash_error(hash));
 	pg_cryptohash_free(hash);
-	memcpy(id->bytes, digest, sizeof(id->bytes));
-	id->bytes[6] = (id->bytes[6] & 0x0F) | 0x50;
-	id->bytes[8] = (id->bytes[8] & 0x3F) | 0x80;
+	bank_uuid_house(digest, id);
 }
 
 /*
@@ -290,92 +279,127 @@ bank_lock_name(uint32 hash, bool dont_wait)
 	return LockAcquire(&tag, ExclusiveLock, false, dont_wait) != LOCKACQUIRE_NOT_AVAIL;
 }
 
-/*
- * A number for a new stripe: this backend's own, or one of its later ones when
- * a prepared transaction of the backend's predecessor is just opening that one.
- */
-static int32
-bank_house_reserve_stripe(const char *code, const char *currency)
+/* The lock name of a stripe: who has it may open the stripe. */
+static uint32
+bank_stripe_hash(const char *code, const char *currency, int32 stripe)
+{
+	uint32		hash = hash_bytes((const unsigned char *) code, (int) strlen(code));
+
+	hash = hash_combine(hash, hash_bytes((const unsigned char *) currency, 3));
+	return hash_combine(hash, hash_bytes_uint32((uint32) stripe));
+}
+
+/* What became of the attempt to get a certain stripe. */
+typedef enum BankStripe
+{
+	BANK_STRIPE_LOCKED,			/* ours, *account is its state */
+	BANK_STRIPE_ABSENT,			/* it does not exist; we alone may open it */
+	BANK_STRIPE_BUSY			/* another transaction holds it, or is opening it */
+} BankStripe;
+
+/* Try to get the stripe with this number, without waiting. */
+static BankStripe
+bank_stripe_try(const char *code, const char *currency, int32 stripe, BankAccount *account)
 {
 	static BankPlan plan = {
 		.text = "SELECT 1 FROM bank.accounts WHERE house_code OPERATOR(pg_catalog.=) $1 "
 		"AND currency OPERATOR(pg_catalog.=) $2 AND stripe OPERATOR(pg_catalog.=) $3",
 		.nargs = 3, .types = {TEXTOID, TEXTOID, INT4OID}
 	};
+	const RegProcedure equals[] = {F_TEXTEQ, F_TEXTEQ, F_INT4EQ};
 	Datum		values[3];
-	int			i;
 
 	values[0] = CStringGetTextDatum(code);
 	values[1] = CStringGetTextDatum(currency);
-	for (i = 0; i < BANK_STRIPE_TRIES; i++)
-	{
-		int32		stripe = bank_backend_number() + i * BANK_STRIPE_STEP;
-		uint32		hash = hash_bytes((const unsigned char *) code, (int) strlen(code));
-
-		hash = hash_combine(hash, hash_bytes((const unsigned char *) currency, 3));
-		hash = hash_combine(hash, hash_bytes_uint32((uint32) stripe));
-		if (!bank_lock_name(hash, true))
-			continue;
-		values[2] = Int32GetDatum(stripe);
-		if (bank_plan_execute(&plan, values, NULL, false) == 0)
-			return stripe;
-	}
-	ereport(ERROR,
-			(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
-			 errmsg("could not open a stripe of house account %s in %s", code, currency),
-			 errdetail("All %d stripes of this backend are locked by other transactions.",
-					   BANK_STRIPE_TRIES)));
+	values[2] = Int32GetDatum(stripe);
+	if (bank_account_lock_by_index("accounts_house_stripe", values, equals, 3, LockWaitSkip, false,
+								   account))
+		return BANK_STRIPE_LOCKED;
+	if (!bank_lock_name(bank_stripe_hash(code, currency, stripe), true) ||
+		bank_plan_execute(&plan, values, NULL, false) > 0)
+		return BANK_STRIPE_BUSY;
+	return BANK_STRIPE_ABSENT;
 }
 
-/* See ports/event_store.h. */
-bool
-bank_store_lock_house(const char *code, const char *currency, BankAccount *account,
-					  BankHouseLookup *lookup)
+/* Lock any stripe of the house account that is free; false: there is none. */
+static bool
+bank_stripe_borrow(const char *code, const char *currency, BankAccount *account)
 {
-	static BankPlan other = {
+	static BankPlan plan = {
 		.text = "SELECT " BANK_ACCOUNT_COLUMNS " FROM bank.accounts "
 		"WHERE house_code OPERATOR(pg_catalog.=) $1 AND currency OPERATOR(pg_catalog.=) $2 "
 		"LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED",
 		.nargs = 2, .types = {TEXTOID, TEXTOID}
 	};
-	static BankPlan exists = {
-		.text = "SELECT EXISTS (SELECT FROM bank.accounts WHERE house_code OPERATOR(pg_catalog.=) $1 "
-		"AND currency OPERATOR(pg_catalog.=) $2), "
-		"EXISTS (SELECT FROM bank.accounts WHERE house_code OPERATOR(pg_catalog.=) $1), "
-		"EXISTS (SELECT FROM bank.accounts WHERE house_code OPERATOR(pg_catalog.=) $1 "
-		"AND currency OPERATOR(pg_catalog.=) $2 AND stripe OPERATOR(pg_catalog.=) $3)",
-		.nargs = 3, .types = {TEXTOID, TEXTOID, INT4OID}
+	Datum		values[2];
+
+	values[0] = CStringGetTextDatum(code);
+	values[1] = CStringGetTextDatum(currency);
+	if (bank_plan_execute(&plan, values, NULL, false) == 0)
+		return false;
+	bank_account_from_row(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, account);
+	return true;
+}
+
+/* Fill in what a caller must know to open this stripe. */
+static void
+bank_house_describe(const char *code, const char *currency, int32 stripe, BankHouseLookup *lookup)
+{
+	static BankPlan plan = {
+		.text = "SELECT EXISTS (SELECT FROM bank.accounts "
+		"WHERE house_code OPERATOR(pg_catalog.=) $1 AND currency OPERATOR(pg_catalog.=) $2), "
+		"EXISTS (SELECT FROM bank.accounts WHERE house_code OPERATOR(pg_catalog.=) $1)",
+		.nargs = 2, .types = {TEXTOID, TEXTOID}
 	};
-	const RegProcedure equals[] = {F_TEXTEQ, F_TEXTEQ, F_INT4EQ};
-	Datum		values[3];
-	bool		own_exists;
+	Datum		values[2];
 	bool		isnull;
 
 	values[0] = CStringGetTextDatum(code);
 	values[1] = CStringGetTextDatum(currency);
-	values[2] = Int32GetDatum(bank_backend_number());
-	if (bank_account_lock_by_index("accounts_house_stripe", values, equals, 3, LockWaitSkip, false,
-								   account))
-		return true;
-
-	bank_plan_execute(&exists, values, NULL, false);
-#define RESULT(n) DatumGetBool(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, n, \
-											 &isnull))
-	lookup->known = RESULT(1);
-	lookup->code_known = RESULT(2);
-	own_exists = RESULT(3);
-#undef RESULT
+	bank_plan_execute(&plan, values, NULL, false);
+	lookup->known = DatumGetBool(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1,
+											   &isnull));
+	lookup->code_known = DatumGetBool(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc,
+													2, &isnull));
 	SPI_freetuptable(SPI_tuptable);
-
-	/* Its own is locked by somebody: borrow a free one. Only when it has none, open one. */
-	if (own_exists && bank_plan_execute(&other, values, NULL, false) > 0)
-	{
-		bank_account_from_row(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, account);
-		return true;
-	}
-	lookup->stripe = bank_house_reserve_stripe(code, currency);
+	lookup->stripe = stripe;
 	bank_house_account_id(code, currency, &lookup->house_account_id);
-	return false;
+}
+
+/*
+ * See ports/event_store.h. In this order: the stripe with the backend's own
+ * number; that one opened; another one that is free; one with a later number of
+ * the backend's. Only transactions that are prepared, or that borrowed, ever
+ * make a backend go beyond the first.
+ */
+bool
+bank_store_lock_house(const char *code, const char *currency, BankAccount *account,
+					  BankHouseLookup *lookup)
+{
+	int			i;
+
+	for (i = 0; i < BANK_STRIPE_TRIES; i++)
+	{
+		int32		stripe = bank_backend_number() + i * BANK_STRIPE_STEP;
+
+		switch (bank_stripe_try(code, currency, stripe, account))
+		{
+			case BANK_STRIPE_LOCKED:
+				return true;
+			case BANK_STRIPE_ABSENT:
+				bank_house_describe(code, currency, stripe, lookup);
+				return false;
+			case BANK_STRIPE_BUSY:
+				if (i == 0 && bank_stripe_borrow(code, currency, account))
+					return true;
+				break;
+		}
+	}
+	ereport(ERROR,
+			(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
+			 errmsg("could not lock a stripe of house account %s in %s", code, currency),
+			 errdetail("All %d stripes this session may open are in use by other transactions.",
+					   BANK_STRIPE_TRIES)));
 }
 
 /* See ports/event_store.h. */

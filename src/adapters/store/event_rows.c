@@ -58,16 +58,20 @@ bank_data_string(Jsonb *data, const char *key, char *out, size_t size)
 static void
 bank_data_limit(Jsonb *data, const char *key, const char *currency, int64_t *minor)
 {
+	JsonbValue	value;
 	char		figure[BANK_MONEY_TEXT];
 	char		text[2 * BANK_MONEY_TEXT];
 	BankMoney	money;
 	BankError	error;
 
+	if (getKeyJsonValueFromContainer(&data->root, key, (int) strlen(key), &value) == NULL)
+		return;
+	*minor = PG_INT64_MIN;
 	if (!bank_data_string(data, key, figure, sizeof(figure)))
 		return;
 	snprintf(text, sizeof(text), "%s %.3s", figure, currency);
-	*minor = bank_money_parse(text, strlen(text), &money, &error) == BANK_PARSE_OK ? money.minor :
-		PG_INT64_MIN;
+	if (bank_money_parse(text, strlen(text), &money, &error) == BANK_PARSE_OK)
+		*minor = money.minor;
 }
 
 /* An identifier written as text; false when absent or malformed. */
@@ -157,8 +161,10 @@ bank_event_from_values(const Datum *values, const bool *nulls, BankEvent *event)
 		event->occurred_at = DatumGetTimestampTz(VALUE(occurred_at));
 	event->limits.balance = BANK_NO_LIMIT;
 	event->opening.type = BANK_TYPE_UNKNOWN;
-	if (!IS_NULL(data) &&
-		(event->type == BANK_EVENT_CREATED || event->type == BANK_EVENT_LIMITS_CHANGED))
+	if (IS_NULL(data) !=
+		(event->type != BANK_EVENT_CREATED && event->type != BANK_EVENT_LIMITS_CHANGED))
+		event->type = BANK_EVENT_UNKNOWN;
+	else if (!IS_NULL(data))
 		bank_event_read_data(DatumGetJsonbP(VALUE(data)), event);
 #undef VALUE
 #undef IS_NULL
