@@ -39,7 +39,7 @@ ALTER SEQUENCE bank.events_position_seq OWNED BY bank.events.position;
 
 COMMENT ON TABLE bank.events IS
   'Append-only: every accepted command is one row. UPDATE, DELETE and TRUNCATE are refused for everybody.';
-COMMENT ON COLUMN bank.events.position IS 'Global order of appending; unique, with gaps only where a transaction was rolled back after the event.';
+COMMENT ON COLUMN bank.events.position IS 'Global order of appending; unique. A refused command leaves no gap; a rollback of the caller, a crash or a failover can.';
 COMMENT ON COLUMN bank.events.version IS 'Place in the stream of aggregate_id: 1, 2, 3, … without gaps, counting the events where it is the peer.';
 COMMENT ON COLUMN bank.events.peer_version IS 'Place in the stream of peer_id; null when the event is no movement.';
 COMMENT ON COLUMN bank.events.amount IS 'Amount of the movement in minor units, greater than zero; null when the event is no movement.';

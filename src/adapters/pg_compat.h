@@ -66,6 +66,13 @@ extern int	no_such_variable
 #define bank_backend_number() ((int32) MyProcNumber + 1)
 #endif
 
+/* The number of the transaction within this backend; it also counts those that write nothing. */
+#if PG_VERSION_NUM < 170000
+#define bank_local_transaction_id() (MyProc->lxid)
+#else
+#define bank_local_transaction_id() (MyProc->vxid.lxid)
+#endif
+
 /* The status of the i-th backend, 1 based, in this backend's copy of the table. */
 #if PG_VERSION_NUM < 160000
 #define bank_local_backend_status(i) pgstat_fetch_stat_local_beentry(i)

@@ -17,6 +17,7 @@ typedef struct BankFigure
 	char		text[BANK_MONEY_TEXT + 4];
 } BankFigure;
 
+/* Make that text; the caller prints it at once. */
 static BankFigure
 bank_figure(int64_t minor, const char *currency)
 {
@@ -229,7 +230,7 @@ bank_account_decide_close(const BankAccount *account, BankEvent *event, BankErro
 		bank_error_set(error, BANK_NOT_EMPTY, "Balance: %s, held: %s",
 					   bank_figure(bank_account_balance(account), account->currency).text,
 					   bank_figure(account->held, account->currency).text);
-		return bank_error_hint(error, "Move the balance away and resolve the holds first.");
+		return bank_error_hint(error, "Move the balance away first.");
 	}
 	bank_event_begin(event, BANK_EVENT_CLOSED, account);
 	return true;

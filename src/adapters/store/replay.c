@@ -69,9 +69,10 @@ bank_replay_flawed(BankReplay *replay, const BankEvent *event, const BankUuid *a
 	}
 }
 
-/* Walk over the rows of a statement without arguments, in batches. */
+/* What to do with each row of a result. */
 typedef void (*BankRowVisitor) (HeapTuple row, TupleDesc desc, void *argument);
 
+/* Walk over the rows of a statement without arguments, in batches. */
 static void
 bank_replay_rows(BankPlan *plan, BankRowVisitor visit, void *argument)
 {
@@ -82,19 +83,23 @@ bank_replay_rows(BankPlan *plan, BankRowVisitor visit, void *argument)
 	for (;;)
 	{
 		MemoryContext caller;
+		SPITupleTable *table;
+		uint64		rows;
 		uint64		i;
 
+		/* the visitor may run statements of its own, which set SPI's globals */
 		SPI_cursor_fetch(cursor, true, BANK_FETCH_ROWS);
-		if (SPI_processed == 0)
-			break;
+		table = SPI_tuptable;
+		rows = SPI_processed;
 		caller = MemoryContextSwitchTo(batch);
-		for (i = 0; i < SPI_processed; i++)
-			visit(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, argument);
+		for (i = 0; i < rows; i++)
+			visit(table->vals[i], table->tupdesc, argument);
 		MemoryContextSwitchTo(caller);
 		MemoryContextReset(batch);
-		SPI_freetuptable(SPI_tuptable);
+		SPI_freetuptable(table);
+		if (rows == 0)
+			break;
 	}
-	SPI_freetuptable(SPI_tuptable);
 	SPI_cursor_close(cursor);
 	MemoryContextDelete(batch);
 }

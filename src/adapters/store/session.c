@@ -15,6 +15,7 @@
 #include "catalog/pg_class.h"
 #include "miscadmin.h"
 #include "storage/lmgr.h"
+#include "storage/lock.h"
 #include "utils/lsyscache.h"
 #include "utils/syscache.h"
 
@@ -64,6 +65,22 @@ bank_session_lock_tables(void)
 {
 	LockRelationOid(get_relname_relid("accounts", get_namespace_oid("bank", false)),
 					RowExclusiveLock);
+}
+
+/*
+ * Take a lock of this ledger on a name, until the transaction ends (or is
+ * prepared and ends later). The lock is one on bank.accounts as an object with
+ * a sub-identifier, so it cannot be confused with anybody's advisory lock.
+ * Returns false when dont_wait and somebody else has it.
+ */
+bool
+bank_lock_name(uint32 hash, bool dont_wait)
+{
+	Oid			accounts = get_relname_relid("accounts", get_namespace_oid("bank", false));
+	LOCKTAG		tag;
+
+	SET_LOCKTAG_OBJECT(tag, MyDatabaseId, accounts, hash, 1);
+	return LockAcquire(&tag, ExclusiveLock, false, dont_wait) != LOCKACQUIRE_NOT_AVAIL;
 }
 
 /* Give the caller its own rights back and leave SPI. */

@@ -28,6 +28,7 @@ typedef struct BankSession
 extern void bank_session_open(BankSession *session);
 extern void bank_session_close(const BankSession *session);
 extern void bank_session_lock_tables(void);
+extern bool bank_lock_name(uint32 hash, bool dont_wait);
 
 /*
  * A statement whose plan is prepared at first use and kept for the life of the
@@ -65,9 +66,18 @@ bank_uuid_from_datum(Datum datum, BankUuid *uuid)
 	"business_at, created_at, currency, account_type, status, balance_limit, owner_id, account_number, " \
 	"house_code, stripe, house_account_id"
 
+extern void bank_text_from_datum(Datum datum, char *out, size_t size);
+extern void bank_account_from_values(const Datum *values, const bool *nulls, BankAccount *account);
 extern void bank_account_from_row(HeapTuple row, TupleDesc desc, BankAccount *account);
-extern bool bank_account_row_lock(const BankUuid *account_id, BankAccount *account);
+extern void bank_account_mutable_values(const BankAccount *account, Datum *values, bool *nulls,
+										bool *replace);
 extern bool bank_account_row_insert(const BankAccount *account);
+extern bool bank_account_row_update_spi(const BankAccount *account, int64 old_version);
+
+/* account_access.c */
+extern bool bank_account_row_lock(const BankUuid *account_id, BankAccount *account);
+extern bool bank_account_row_lock_stripe(const char *code, const char *currency, int32 stripe,
+										 BankAccount *account);
 extern bool bank_account_row_update(const BankAccount *account, int64 old_version);
 
 /* event_rows.c */

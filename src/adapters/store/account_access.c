@@ -1,0 +1,378 @@
+/*
+ * account_access.c
+ *		Finding, locking and updating rows of bank.accounts below the executor, whose
+ *		preparations would take most of a command's time.
+ *
+ * Locks: rows are locked FOR NO KEY UPDATE, as the executor's LockRows node does
+ * it. A customer's row is waited for, and callers keep to identifier order.
+ * Transactions: the same in READ COMMITTED, REPEATABLE READ and SERIALIZABLE as
+ * the statements SELECT ... FOR NO KEY UPDATE and UPDATE would be. Memory: table
+ * slots, freed with each lookup. Must be called inside a BankSession.
+ */
+#include "postgres.h"
+
+#include "adapters/store/store.h"
+#include "adapters/store/tables.h"
+#include "ports/event_store.h"
+
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/stratnum.h"
+#include "access/table.h"
+#include "access/tableam.h"
+#include "access/xact.h"
+#include "catalog/namespace.h"
+#include "executor/executor.h"
+#include "nodes/execnodes.h"
+#include "storage/proc.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+
+/* bank.accounts, open for one lookup; and one of its unique indexes, unless the place is known. */
+typedef struct BankAccountLookup
+{
+	Relation	accounts;
+	Relation	index;
+	TupleTableSlot *slot;		/* the row found */
+	IndexScanDesc scan;
+} BankAccountLookup;
+
+/*
+ * Rows this transaction has written, by their places. While it lasts, none of
+ * the older versions can be pruned, so that an index lookup of a row that it
+ * writes again and again (a stripe, a payer of salaries) would walk over all of
+ * them. An entry is a hint: what is found there must be visible and have the
+ * identifier, else the index is asked.
+ */
+#define BANK_WRITTEN_ROWS 16
+
+typedef struct BankWrittenRow
+{
+	LocalTransactionId transaction; /* invalid: entry not in use */
+	uint64		used;			/* when last; the least recent entry makes room */
+	ItemPointerData place;
+	BankUuid	account_id;
+	char		currency[3];
+	char		house_code[BANK_HOUSE_CODE_TEXT];
+	int32		stripe;
+} BankWrittenRow;
+
+static BankWrittenRow bank_written_rows[BANK_WRITTEN_ROWS];
+static uint64 bank_written_uses = 0;
+
+/* Remember the place of a row that was just written. */
+static void
+bank_written_remember(const BankAccount *account, const ItemPointerData *place)
+{
+	LocalTransactionId transaction = bank_local_transaction_id();
+	BankWrittenRow *entry = &bank_written_rows[0];
+	int			i;
+
+	for (i = 0; i < BANK_WRITTEN_ROWS; i++)
+	{
+		BankWrittenRow *candidate = &bank_written_rows[i];
+
+		if (candidate->transaction == transaction &&
+			bank_uuid_equal(&candidate->account_id, &account->id))
+		{
+			entry = candidate;
+			break;
+		}
+		if (candidate->used < entry->used)
+			entry = candidate;
+	}
+	entry->transaction = transaction;
+	entry->used = ++bank_written_uses;
+	entry->place = *place;
+	entry->account_id = account->id;
+	memcpy(entry->currency, account->currency, sizeof(entry->currency));
+	memcpy(entry->house_code, account->opening.house_code, sizeof(entry->house_code));
+	entry->stripe = account->opening.stripe;
+}
+
+/* The entry of an account in this transaction, or NULL. */
+static BankWrittenRow *
+bank_written_find(const BankUuid *account_id)
+{
+	LocalTransactionId transaction = bank_local_transaction_id();
+	int			i;
+
+	for (i = 0; i < BANK_WRITTEN_ROWS; i++)
+	{
+		if (bank_written_rows[i].transaction == transaction &&
+			bank_uuid_equal(&bank_written_rows[i].account_id, account_id))
+			return &bank_written_rows[i];
+	}
+	return NULL;
+}
+
+/* The entry of a stripe in this transaction, or NULL. */
+static BankWrittenRow *
+bank_written_find_stripe(const char *code, const char *currency, int32 stripe)
+{
+	LocalTransactionId transaction = bank_local_transaction_id();
+	int			i;
+
+	for (i = 0; i < BANK_WRITTEN_ROWS; i++)
+	{
+		BankWrittenRow *entry = &bank_written_rows[i];
+
+		if (entry->transaction == transaction && entry->stripe == stripe &&
+			memcmp(entry->currency, currency, sizeof(entry->currency)) == 0 &&
+			strcmp(entry->house_code, code) == 0)
+			return entry;
+	}
+	return NULL;
+}
+
+/*
+ * Begin a lookup in a fresh snapshot (in READ COMMITTED), as a statement would
+ * have; to be ended by bank_account_lookup_end.
+ */
+static void
+bank_account_lookup_begin(BankAccountLookup *lookup, const char *index_name, const Datum *values,
+						  const RegProcedure *equals, int nkeys)
+{
+	Oid			schema = get_namespace_oid("bank", false);
+	ScanKeyData keys[INDEX_MAX_KEYS];
+	int			i;
+
+	lookup->accounts = table_open(get_relname_relid("accounts", schema), RowExclusiveLock);
+	lookup->index = index_open(get_relname_relid(index_name, schema), AccessShareLock);
+	lookup->slot = table_slot_create(lookup->accounts, NULL);
+	for (i = 0; i < nkeys; i++)
+		ScanKeyEntryInitialize(&keys[i], 0, i + 1, BTEqualStrategyNumber, InvalidOid,
+							   lookup->index->rd_indcollation[i], equals[i], values[i]);
+	PushActiveSnapshot(GetTransactionSnapshot());
+	lookup->scan = bank_index_beginscan(lookup->accounts, lookup->index, GetActiveSnapshot(),
+										nkeys);
+	index_rescan(lookup->scan, keys, nkeys, NULL, 0);
+}
+
+/* Let go of the lookup; locks on tables last until the transaction ends. */
+static void
+bank_account_lookup_end(BankAccountLookup *lookup)
+{
+	if (lookup->scan != NULL)
+	{
+		index_endscan(lookup->scan);
+		index_close(lookup->index, NoLock);
+	}
+	PopActiveSnapshot();
+	ExecDropSingleTupleTableSlot(lookup->slot);
+	table_close(lookup->accounts, NoLock);
+}
+
+/*
+ * Begin a lookup at the place of a row this transaction has written, and so
+ * holds; the row is in lookup->slot. False, with nothing to end: it is not there.
+ */
+static bool
+bank_account_lookup_written(BankAccountLookup *lookup, BankWrittenRow *written)
+{
+	bool		isnull;
+	BankUuid	found;
+
+	if (written == NULL)
+		return false;
+	lookup->accounts = table_open(get_relname_relid("accounts", get_namespace_oid("bank", false)),
+								  RowExclusiveLock);
+	lookup->slot = table_slot_create(lookup->accounts, NULL);
+	lookup->scan = NULL;
+	PushActiveSnapshot(GetTransactionSnapshot());
+	if (table_tuple_fetch_row_version(lookup->accounts, &written->place, GetActiveSnapshot(),
+									  lookup->slot))
+	{
+		bank_uuid_from_datum(slot_getattr(lookup->slot, Anum_account_account_id, &isnull), &found);
+		if (bank_uuid_equal(&found, &written->account_id))
+		{
+			written->used = ++bank_written_uses;
+			return true;
+		}
+	}
+	bank_account_lookup_end(lookup);
+	written->transaction = InvalidLocalTransactionId;
+	return false;
+}
+
+/* The state of a row this transaction has written, if it is known where. */
+static bool
+bank_account_read_written(BankWrittenRow *written, BankAccount *account)
+{
+	BankAccountLookup lookup;
+
+	if (!bank_account_lookup_written(&lookup, written))
+		return false;
+	slot_getallattrs(lookup.slot);
+	bank_account_from_values(lookup.slot->tts_values, lookup.slot->tts_isnull, account);
+	bank_account_lookup_end(&lookup);
+	return true;
+}
+
+/*
+ * Lock the row of bank.accounts that a unique index finds for these keys, and
+ * decode it in its latest version. In READ COMMITTED it follows the row to what a concurrent transaction made of it;
+ * above, that is a serialization failure. The keys of a row never change.
+ * False: there is no such row among those asked for, or with LockWaitSkip,
+ * somebody else has it.
+ */
+static bool
+bank_account_lock_by_index(const char *index_name, const Datum *values,
+						   const RegProcedure *equals, int nkeys, LockWaitPolicy wait,
+						   bool customers_only, BankAccount *account)
+{
+	BankAccountLookup lookup;
+	int			flags = TUPLE_LOCK_FLAG_LOCK_UPDATE_IN_PROGRESS;
+	bool		locked = false;
+
+	if (!IsolationUsesXactSnapshot())
+		flags |= TUPLE_LOCK_FLAG_FIND_LAST_VERSION;
+	bank_account_lookup_begin(&lookup, index_name, values, equals, nkeys);
+	while (!locked && index_getnext_slot(lookup.scan, ForwardScanDirection, lookup.slot))
+	{
+		TM_FailureData failure;
+		TM_Result	result;
+
+		if (customers_only && !slot_attisnull(lookup.slot, Anum_account_house_code))
+			break;
+		result = table_tuple_lock(lookup.accounts, &lookup.slot->tts_tid, GetActiveSnapshot(),
+								  lookup.slot, GetCurrentCommandId(true),
+								  LockTupleNoKeyExclusive, wait, flags, &failure);
+		if (result == TM_Ok)
+			locked = true;
+		else if ((result == TM_Updated || result == TM_Deleted) && IsolationUsesXactSnapshot())
+			ereport(ERROR,
+					(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+					 errmsg("could not serialize access due to concurrent update")));
+		else if (result != TM_WouldBlock && result != TM_Deleted)
+			elog(ERROR, "unexpected table_tuple_lock status: %u", result);
+	}
+	if (locked)
+	{
+		slot_getallattrs(lookup.slot);
+		bank_account_from_values(lookup.slot->tts_values, lookup.slot->tts_isnull, account);
+	}
+	bank_account_lookup_end(&lookup);
+	return locked;
+}
+
+/* Lock a row by its identifier, whatever its type, waiting if need be; false: there is none. */
+bool
+bank_account_row_lock(const BankUuid *account_id, BankAccount *account)
+{
+	const RegProcedure equals[] = {F_UUID_EQ};
+	Datum		values[] = {bank_uuid_datum(account_id)};
+
+	return bank_account_read_written(bank_written_find(account_id), account) ||
+		bank_account_lock_by_index("accounts_pkey", values, equals, 1, LockWaitBlock, false,
+								   account);
+}
+
+/* See ports/event_store.h. */
+bool
+bank_store_lock_account(const BankUuid *account_id, BankAccount *account)
+{
+	const RegProcedure equals[] = {F_UUID_EQ};
+	Datum		values[] = {bank_uuid_datum(account_id)};
+	BankWrittenRow *written = bank_written_find(account_id);
+
+	if (written != NULL && written->house_code[0] == '\0' &&
+		bank_account_read_written(written, account))
+		return true;
+	return bank_account_lock_by_index("accounts_pkey", values, equals, 1, LockWaitBlock, true,
+									  account);
+}
+
+/*
+ * Lock the stripe with this number of a house account, without waiting; false:
+ * there is none, or somebody else has it.
+ */
+bool
+bank_account_row_lock_stripe(const char *code, const char *currency, int32 stripe,
+							 BankAccount *account)
+{
+	const RegProcedure equals[] = {F_TEXTEQ, F_TEXTEQ, F_INT4EQ};
+	Datum		values[3];
+
+	if (bank_account_read_written(bank_written_find_stripe(code, currency, stripe), account))
+		return true;
+	values[0] = CStringGetTextDatum(code);
+	values[1] = CStringGetTextDatum(currency);
+	values[2] = Int32GetDatum(stripe);
+	return bank_account_lock_by_index("accounts_house_stripe", values, equals, 3, LockWaitSkip,
+									  false, account);
+}
+
+/* Make index entries for a row version that could not be a HOT update. */
+static void
+bank_account_insert_index_entries(Relation accounts, TupleTableSlot *slot, BankIndexUpdate update)
+{
+	EState	   *estate = CreateExecutorState();
+	ResultRelInfo *info = makeNode(ResultRelInfo);
+
+	InitResultRelInfo(info, accounts, 0, NULL, 0);
+	ExecOpenIndices(info, false);
+	bank_insert_index_tuples(info, slot, estate, update);
+	ExecCloseIndices(info);
+	FreeExecutorState(estate);
+}
+
+/*
+ * Write what events can change of an account whose row this transaction has
+ * locked; false: it no longer has the version it was loaded with. Works below
+ * the executor like the lock, unless somebody has put triggers or rules on the
+ * table. None of the columns is indexed, so this is a HOT update wherever the
+ * page has room.
+ */
+bool
+bank_account_row_update(const BankAccount *account, int64 old_version)
+{
+	const RegProcedure equals[] = {F_UUID_EQ};
+	Datum		key[] = {bank_uuid_datum(&account->id)};
+	BankAccountLookup lookup;
+	bool		found = false;
+
+	if (bank_account_lookup_written(&lookup, bank_written_find(&account->id)))
+		found = true;
+	else
+		bank_account_lookup_begin(&lookup, "accounts_pkey", key, equals, 1);
+	if (lookup.accounts->trigdesc != NULL || lookup.accounts->rd_rules != NULL)
+	{
+		bank_account_lookup_end(&lookup);
+		return bank_account_row_update_spi(account, old_version);
+	}
+	if (found || index_getnext_slot(lookup.scan, ForwardScanDirection, lookup.slot))
+	{
+		Datum		values[Natts_account];
+		bool		nulls[Natts_account] = {false};
+		bool		replace[Natts_account] = {false};
+		bool		shouldfree;
+		HeapTuple	old = ExecFetchSlotHeapTuple(lookup.slot, false, &shouldfree);
+		TupleDesc	desc = RelationGetDescr(lookup.accounts);
+		bool		isnull;
+
+		found = DatumGetInt64(heap_getattr(old, Anum_account_version, desc, &isnull)) ==
+			old_version;
+		if (found)
+		{
+			ItemPointerData tid = lookup.slot->tts_tid;
+			TupleTableSlot *slot = table_slot_create(lookup.accounts, NULL);
+			BankIndexUpdate update;
+
+			bank_account_mutable_values(account, values, nulls, replace);
+			ExecForceStoreHeapTuple(heap_modify_tuple(old, desc, values, nulls, replace), slot,
+									true);
+			simple_table_tuple_update(lookup.accounts, &tid, slot, GetActiveSnapshot(), &update);
+			bank_written_remember(account, &slot->tts_tid);
+			if (bank_index_update_needed(update))
+				bank_account_insert_index_entries(lookup.accounts, slot, update);
+			ExecDropSingleTupleTableSlot(slot);
+		}
+	}
+	bank_account_lookup_end(&lookup);
+	CommandCounterIncrement();
+	return found;
+}
