@@ -30,7 +30,8 @@ bank_movements_post(BankEventType type, BankLocked *locked_aggregate, BankLocked
 		return true;
 	if (options->has_expected_version && aggregate->opening.type == BANK_TYPE_HOUSE)
 		return bank_error_set(error, BANK_INVALID_ACCOUNT_TYPE,
-							  "House account %s has no version to expect: each of its stripes has its own.",
+							  "House account %s has no version to expect: "
+							  "each of its stripes has its own.",
 							  aggregate->opening.house_code);
 	if (options->has_expected_version &&
 		!bank_account_check_version(aggregate, options->expected_version, error))

@@ -159,7 +159,8 @@ bank_account_decide_movement(BankEventType type, const BankAccount *aggregate,
 	if (memcmp(amount->currency, from->currency, 3) != 0 ||
 		memcmp(amount->currency, to->currency, 3) != 0)
 		return bank_error_set(error, BANK_CURRENCY_MISMATCH,
-							  "The amount is in %.3s, the source account in %.3s, the destination account in %.3s.",
+							  "The amount is in %.3s, the source account in %.3s, "
+							  "the destination account in %.3s.",
 							  amount->currency, from->currency, to->currency);
 	if (from->opening.type != BANK_TYPE_HOUSE && amount->minor > bank_account_available(from))
 		return bank_error_set(error, BANK_INSUFFICIENT_BALANCE, "Available: %s",
@@ -236,7 +237,10 @@ bank_account_decide_close(const BankAccount *account, BankEvent *event, BankErro
 	return true;
 }
 
-/* Give an active account other limits; its balance must be within them. BK002, BK005, BK008, BK009. */
+/*
+ * Give an active account other limits; its balance must be within them. BK002,
+ * BK005, BK008, BK009.
+ */
 bool
 bank_account_decide_limits(const BankAccount *account, const BankLimits *limits, BankEvent *event,
 						   BankError *error)
@@ -276,7 +280,10 @@ bank_account_check_amount(const BankMoney *amount, BankError *error)
 	return bank_error_set(error, BANK_INVALID_AMOUNT, "The amount must be greater than zero.");
 }
 
-/* Codes of house accounts: a lower-case letter, then letters, digits and underscores; 32 at most. BK019. */
+/*
+ * Codes of house accounts: a lower-case letter, then lower-case letters, digits
+ * and underscores; 32 at most. BK019.
+ */
 bool
 bank_house_code_check(const char *code, size_t len, BankError *error)
 {
@@ -291,7 +298,8 @@ bank_house_code_check(const char *code, size_t len, BankError *error)
 	if (len > 0 && len < BANK_HOUSE_CODE_TEXT && i == len)
 		return true;
 	return bank_error_set(error, BANK_INVALID_HOUSE_CODE,
-						  "A code is a lower-case letter followed by up to %d lower-case letters, digits or underscores.",
+						  "A code is a lower-case letter followed by up to %d lower-case letters, "
+						  "digits or underscores.",
 						  BANK_HOUSE_CODE_TEXT - 2);
 }
 

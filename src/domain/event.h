@@ -117,7 +117,7 @@ bank_event_is_movement(BankEventType type)
 	return type == BANK_EVENT_DEPOSITED || bank_event_debits_aggregate(type);
 }
 
-/* The business time of an event: when it occurred, as far as anyone said, else when it was recorded. */
+/* The business time of an event: when it occurred if anyone said, else when it was recorded. */
 static inline int64_t
 bank_event_business_time(const BankEvent *event)
 {

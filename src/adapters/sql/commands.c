@@ -184,7 +184,10 @@ bank_call_account(FunctionCallInfo fcinfo, const BankOutcome *outcome)
 	return bank_call_row(fcinfo, values, nulls, 14);
 }
 
-/* bank_create_account(owner_id, account_type, currency, options, account_id, overdraft_limit, balance_limit) */
+/*
+ * bank_create_account(owner_id, account_type, currency, options, account_id,
+ * overdraft_limit, balance_limit)
+ */
 Datum
 bank_sql_create_account(PG_FUNCTION_ARGS)
 {

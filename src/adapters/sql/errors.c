@@ -39,7 +39,8 @@ bank_errsave(struct Node *context, const BankError *error)
 			(errcode(MAKE_SQLSTATE(sqlstate[0], sqlstate[1], sqlstate[2], sqlstate[3],
 								   sqlstate[4])),
 			 errmsg_internal("%s", bank_error_message(error->code)),
-			 error->detail[0] != '\0' ? errdetail_internal("%s", bank_error_text(error->detail)) : 0,
+			 error->detail[0] != '\0' ?
+			 errdetail_internal("%s", bank_error_text(error->detail)) : 0,
 			 error->hint[0] != '\0' ? errhint("%s", bank_error_text(error->hint)) : 0));
 }
 

@@ -214,8 +214,9 @@ bank_account_read_written(BankWrittenRow *written, BankAccount *account)
 
 /*
  * Lock the row of bank.accounts that a unique index finds for these keys, and
- * decode it in its latest version. In READ COMMITTED it follows the row to what a concurrent transaction made of it;
- * above, that is a serialization failure. The keys of a row never change.
+ * decode it in its latest version. In READ COMMITTED it follows the row to what a
+ * concurrent transaction made of it; above, that is a serialization failure. The
+ * keys of a row never change.
  * False: there is no such row among those asked for, or with LockWaitSkip,
  * somebody else has it.
  */

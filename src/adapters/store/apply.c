@@ -123,7 +123,8 @@ bank_events_apply(PG_FUNCTION_ARGS)
 		!TRIGGER_FIRED_BY_INSERT(trigger->tg_event) || trigger->tg_newtable == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
-				 errmsg("function \"%s\" must be fired AFTER INSERT FOR EACH STATEMENT with a transition table",
+				 errmsg("function \"%s\" must be fired AFTER INSERT FOR EACH STATEMENT "
+						"with a transition table",
 						"bank.events_apply")));
 
 	bank_session_open(&session);

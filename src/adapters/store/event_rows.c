@@ -54,7 +54,10 @@ bank_data_string(Jsonb *data, const char *key, char *out, size_t size)
 	return true;
 }
 
-/* A limit written as "500.00"; *minor stays when absent, becomes INT64_MIN when it makes no sense. */
+/*
+ * A limit written as "500.00"; *minor stays when absent, becomes INT64_MIN when it
+ * makes no sense.
+ */
 static void
 bank_data_limit(Jsonb *data, const char *key, const char *currency, int64_t *minor)
 {
@@ -87,7 +90,8 @@ bank_data_uuid(Jsonb *data, const char *key, BankUuid *uuid)
 	for (i = 0; text[i] != '\0'; i++)
 	{
 		char		c = text[i];
-		int			digit = c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+		int			digit = c >= '0' && c <= '9' ? c - '0' :
+			c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 
 		if (c == '-')
 			continue;
@@ -250,9 +254,11 @@ void
 bank_event_row_insert(const BankEvent *event)
 {
 	static BankPlan plan = {
-		.text = "INSERT INTO bank.events (" BANK_EVENT_COLUMNS ") VALUES ($1, $2, $3, $4, $5, $6, $7, "
-		"$8, $9, $10, $11, $12::bank.event_type, $13, $14, $15, $16)",
-		.nargs = Natts_event, .types = {INT8OID, INT8OID, INT8OID, INT8OID, INT8OID, INT8OID, TIMESTAMPTZOID, XID8OID, UUIDOID,
+		.text = "INSERT INTO bank.events (" BANK_EVENT_COLUMNS ") "
+		"VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12::bank.event_type, $13, $14, $15, $16)",
+		.nargs = Natts_event,
+		.types = {INT8OID, INT8OID, INT8OID, INT8OID, INT8OID, INT8OID, TIMESTAMPTZOID, XID8OID,
+			UUIDOID,
 		UUIDOID, UUIDOID, TEXTOID, TEXTOID, TIMESTAMPTZOID, JSONBOID, JSONBOID}
 	};
 	Jsonb	   *data = bank_event_data(event);

@@ -59,7 +59,7 @@ bank_store_next_account_serial(void)
 	return bank_sequence_next("account_serial_seq");
 }
 
-/* Is a command appending an event right now? Else the row comes from a restore, or from somebody's hand. */
+/* Is a command appending right now? Else the row comes from a restore, or somebody's hand. */
 bool
 bank_store_is_appending(void)
 {
@@ -168,7 +168,8 @@ bank_store_claim_key(const char *key, const char *request, const BankUuid *aggre
 					 int64_t version, BankEvent *first, BankError *error)
 {
 	static BankPlan plan = {
-		.text = "INSERT INTO bank.idempotency_keys (idempotency_key, request_hash, aggregate_id, version) "
+		.text = "INSERT INTO bank.idempotency_keys "
+		"(idempotency_key, request_hash, aggregate_id, version) "
 		"VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING",
 		.nargs = 4, .types = {TEXTOID, BYTEAOID, UUIDOID, INT8OID}
 	};

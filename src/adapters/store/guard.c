@@ -103,7 +103,8 @@ bank_guard_object_access(ObjectAccessType access, Oid class_id, Oid object_id, i
 		ereport(ERROR,
 				(errcode(ERRCODE_DEPENDENT_OBJECTS_STILL_EXIST),
 				 errmsg("cannot drop extension banking while its ledger has events"),
-				 errhint("Back the ledger up, then set banking.allow_drop to on and drop it again.")));
+				 errhint("Back the ledger up, then set banking.allow_drop to on "
+						 "and drop it again.")));
 }
 
 /* Event trigger function bank.guard_drop(): calling it has loaded this library, which is all. */

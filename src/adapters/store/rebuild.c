@@ -61,7 +61,8 @@ bank_rebuild_refuse_flaws(const BankReplay *replay)
 					(errcode(ERRCODE_DATA_CORRUPTED),
 					 errmsg("cannot rebuild read models from damaged events"),
 					 errdetail("First damage: %s.", replay->flaws[bit].first),
-					 errhint("Run bank_verify() for the whole list, and restore the events from a backup.")));
+					 errhint("Run bank_verify() for the whole list, "
+							 "and restore the events from a backup.")));
 	}
 }
 

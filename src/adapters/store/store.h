@@ -63,8 +63,8 @@ bank_uuid_from_datum(Datum datum, BankUuid *uuid)
 /* account_rows.c */
 #define BANK_ACCOUNT_COLUMNS \
 	"account_id, version, debits, credits, position, held, overdraft_limit, recorded_at, " \
-	"business_at, created_at, currency, account_type, status, balance_limit, owner_id, account_number, " \
-	"house_code, stripe, house_account_id"
+	"business_at, created_at, currency, account_type, status, balance_limit, owner_id, " \
+	"account_number, house_code, stripe, house_account_id"
 
 extern void bank_text_from_datum(Datum datum, char *out, size_t size);
 extern void bank_account_from_values(const Datum *values, const bool *nulls, BankAccount *account);

@@ -46,7 +46,6 @@ bank_store_house_of(const BankUuid *account_id, char code[BANK_HOUSE_CODE_TEXT],
 	return true;
 }
 
-
 /* Identifier of the logical house account, see domain/uuid.h. */
 static void
 bank_house_account_id(const char *code, const char *currency, BankUuid *id)
