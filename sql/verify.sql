@@ -19,7 +19,7 @@ CREATE FUNCTION @extschema@.bank_rebuild() RETURNS @extschema@.bank_rebuild_resu
   LANGUAGE c VOLATILE PARALLEL UNSAFE COST 1000000
   AS 'MODULE_PATHNAME', 'bank_sql_rebuild';
 COMMENT ON FUNCTION @extschema@.bank_rebuild() IS
-  'Makes the read models again from the events alone and writes the rows that differ. Commands wait until the transaction ends, readers do not; progress in bank_progress. Refused when the events themselves are damaged (XX001).';
+  'Makes the read models again from the events alone and writes the rows that differ; moves the sequences on where they have fallen behind (after taking over a logical replica). Commands wait until the transaction ends, readers do not; progress in bank_progress. Refused when the events themselves are damaged (XX001).';
 REVOKE ALL ON FUNCTION @extschema@.bank_rebuild() FROM PUBLIC;
 
 CREATE FUNCTION bank.progress(

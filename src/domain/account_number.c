@@ -29,19 +29,26 @@ bank_account_number_make(int64_t serial, char out[BANK_ACCOUNT_NUMBER_TEXT])
 }
 
 /* See account_number.h. */
-bool
-bank_account_number_check(const char *text, size_t len)
+int64_t
+bank_account_number_serial(const char *text, size_t len)
 {
 	int64_t		number = 0;
 	size_t		i;
 
 	if (len != BANK_ACCOUNT_NUMBER_LENGTH)
-		return false;
+		return 0;
 	for (i = 0; i < len; i++)
 	{
 		if (text[i] < '0' || text[i] > '9')
-			return false;
+			return 0;
 		number = number * 10 + (text[i] - '0');
 	}
-	return number >= 100 && number % 97 == 1;
+	return number % 97 == 1 ? number / 100 : 0;
+}
+
+/* See account_number.h. */
+bool
+bank_account_number_check(const char *text, size_t len)
+{
+	return bank_account_number_serial(text, len) > 0;
 }

@@ -22,4 +22,7 @@ extern bool bank_account_number_make(int64_t serial, char out[BANK_ACCOUNT_NUMBE
 /* Is this text of len bytes an account number with the right check digits? */
 extern bool bank_account_number_check(const char *text, size_t len);
 
+/* The serial inside an account number that passes bank_account_number_check; else 0. */
+extern int64_t bank_account_number_serial(const char *text, size_t len);
+
 #endif							/* BANK_DOMAIN_ACCOUNT_NUMBER_H */

@@ -255,7 +255,8 @@ bank_event_row_insert(const BankEvent *event)
 {
 	static BankPlan plan = {
 		.text = "INSERT INTO bank.events (" BANK_EVENT_COLUMNS ") "
-		"VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12::bank.event_type, $13, $14, $15, $16)",
+		"VALUES ($1, $2, $3, $4, $5, $6, $7, "
+		"$8, $9, $10, $11, $12::bank.event_type, $13, $14, $15, $16)",
 		.nargs = Natts_event,
 		.types = {INT8OID, INT8OID, INT8OID, INT8OID, INT8OID, INT8OID, TIMESTAMPTZOID, XID8OID,
 			UUIDOID,

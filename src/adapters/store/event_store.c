@@ -80,6 +80,20 @@ bank_store_pass_position(int64 position)
 	bank_plan_execute(&plan, values, NULL, false);
 }
 
+/* The same for the serial numbers of accounts. */
+void
+bank_store_pass_account_serial(int64 serial)
+{
+	static BankPlan plan = {
+		.text = "SELECT pg_catalog.setval('bank.account_serial_seq', $1) "
+		"FROM bank.account_serial_seq WHERE last_value OPERATOR(pg_catalog.<) $1",
+		.nargs = 1, .types = {INT8OID}
+	};
+	Datum		values[] = {Int64GetDatum(serial)};
+
+	bank_plan_execute(&plan, values, NULL, false);
+}
+
 /* See ports/event_store.h. */
 void
 bank_store_append(BankEvent *event, const BankAccount *aggregate, const BankAccount *peer)

@@ -4,7 +4,8 @@
  *
  * Locks: SHARE ROW EXCLUSIVE on bank.accounts, then on bank.events, the order in
  * which commands take theirs. Commands wait until the transaction ends, readers
- * do not. Only rows that differ are written. Memory: see projection.c.
+ * do not. Only rows that differ are written, and sequences that have fallen
+ * behind (those of a logical replica) are moved on. Memory: see projection.c.
  */
 #include "postgres.h"
 
@@ -12,6 +13,7 @@
 #include "adapters/store/progress.h"
 #include "adapters/store/replay.h"
 #include "adapters/store/store.h"
+#include "domain/account_number.h"
 
 #include "access/htup_details.h"
 #include "catalog/pg_type.h"
@@ -82,6 +84,28 @@ bank_rebuild_backdated(const BankReplay *replay)
 	return Max(touched, replay->backdated.count);
 }
 
+/* Move the sequences past what the events have used, as after taking over a logical replica. */
+static void
+bank_rebuild_sequences(const BankReplay *replay)
+{
+	int64		position = 0;
+	int64		serial = 0;
+	BankProjected *projected;
+
+	for (projected = bank_projection_first(replay->projection); projected != NULL;
+		 projected = projected->next)
+	{
+		const char *number = projected->account.opening.number;
+
+		position = Max(position, projected->account.position);
+		serial = Max(serial, bank_account_number_serial(number, strlen(number)));
+	}
+	if (position > 0)
+		bank_store_pass_position(position);
+	if (serial > 0)
+		bank_store_pass_account_serial(serial);
+}
+
 /* bank_rebuild(): (events, accounts, repaired) */
 Datum
 bank_sql_rebuild(PG_FUNCTION_ARGS)
@@ -133,6 +157,7 @@ bank_sql_rebuild(PG_FUNCTION_ARGS)
 		added++;
 	}
 	repaired = Max(repaired, added) + bank_rebuild_backdated(&replay);
+	bank_rebuild_sequences(&replay);
 	accounts = bank_projection_size(replay.projection);
 	bank_progress_end();
 	bank_session_close(&session);

@@ -95,5 +95,6 @@ extern Jsonb *bank_event_data(const BankEvent *event);
 extern const BankAccount *bank_store_decided_account(const BankUuid *account_id);
 extern bool bank_store_is_appending(void);
 extern void bank_store_pass_position(int64 position);
+extern void bank_store_pass_account_serial(int64 serial);
 
 #endif							/* BANK_STORE_STORE_H */
