@@ -3,7 +3,7 @@
 #   make                  build banking.so and the install script
 #   make install          install both into the PostgreSQL of PG_CONFIG (as root or with sudo)
 #   make installcheck     SQL and isolation tests against a running server (PGHOST, PGPORT)
-#   make check            everything: build, lint and all tests (./runtests)
+#   make test             everything: build, lint and all tests (./runtests)
 #   make domain-check     unit and property tests and a short fuzz run, no server needed
 #   make fuzz             a long fuzz run (FUZZ_SECONDS each)
 #   make lint             architecture, style and static analysis
@@ -29,6 +29,7 @@ SQL_FILES = \
 	sql/accounts.sql \
 	sql/views.sql \
 	sql/commands.sql \
+	sql/batch.sql \
 	sql/queries.sql \
 	sql/verify.sql
 
@@ -47,11 +48,8 @@ PG_CFLAGS = -Wall -Wextra $(WERROR) -fvisibility=hidden -MMD -MP
 
 EXTRA_CLEAN = $(OBJS:.o=.d) build
 
-# pg_regress: input in test/, everything it writes in build/
-REGRESS = $(sort $(basename $(notdir $(wildcard test/sql/*.sql))))
-ISOLATION = $(sort $(basename $(notdir $(wildcard test/specs/*.spec))))
-REGRESS_OPTS = --inputdir=test --outputdir=build/regress
-ISOLATION_OPTS = --inputdir=test --outputdir=build/isolation
+# Each SQL test has a database of its own, which PGXS's rule does not do: scripts/installcheck.
+NO_INSTALLCHECK = 1
 
 # Bitcode for JIT inlining would need clang and is of no use to functions that do I/O.
 override with_llvm = no
@@ -64,3 +62,39 @@ include $(PGXS)
 $(INSTALL_SCRIPT_SQL): $(SQL_FILES) banking.control
 	cat $(SQL_FILES) > $@.tmp
 	mv $@.tmp $@
+
+# Objects know the server they were compiled for: another PG_CONFIG compiles them anew.
+SERVER_STAMP = build/server
+SERVER_NOW := $(shell $(PG_CONFIG) --version; $(PG_CONFIG) --includedir-server)
+ifneq ($(SERVER_NOW),$(file < $(SERVER_STAMP)))
+$(shell mkdir -p build && printf '%s' '$(SERVER_NOW)' > $(SERVER_STAMP))
+endif
+$(OBJS): $(SERVER_STAMP)
+
+.PHONY: installcheck test domain-check fuzz lint bench sanitize
+
+installcheck:
+	PG_CONFIG='$(PG_CONFIG)' scripts/installcheck
+
+test:
+	PG_CONFIG='$(PG_CONFIG)' ./runtests
+
+domain-check:
+	$(MAKE) -C test/domain check
+
+FUZZ_SECONDS ?= 600
+fuzz:
+	$(MAKE) -C test/domain fuzz SECONDS_EACH=$(FUZZ_SECONDS)
+
+lint: all
+	scripts/lint
+
+sanitize: all
+	scripts/sanitize
+
+bench: all
+	bench/run
+
+# What scripts ask this file: make -s print-SQL_FILES
+print-%:
+	@echo '$($*)'

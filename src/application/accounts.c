@@ -245,7 +245,6 @@ bank_accounts_open(BankLocked *locked)
 bool
 bank_accounts_lock(const BankUuid *account_id, BankLocked *locked, BankError *error)
 {
-	char		text[BANK_UUID_TEXT];
 	char		code[BANK_HOUSE_CODE_TEXT];
 	char		currency[4];
 
@@ -254,8 +253,7 @@ bank_accounts_lock(const BankUuid *account_id, BankLocked *locked, BankError *er
 		return true;
 	if (bank_store_house_of(account_id, code, currency))
 		return bank_accounts_lock_house(code, currency, locked, error);
-	bank_uuid_format(account_id, text);
-	return bank_error_set(error, BANK_ACCOUNT_NOT_FOUND, "Account: %s", text);
+	return bank_command_not_found(account_id, error);
 }
 
 /* Which decision a command about one account takes. */

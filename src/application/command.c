@@ -115,11 +115,12 @@ bank_command_check(const BankOptions *options, BankError *error)
 
 /* Turn what the store says of a key into the command's answer; *done: the outcome is there. */
 static bool
-bank_command_keyed(BankKeyState state, BankOutcome *outcome, bool *done)
+bank_command_keyed(BankKeyState state, const char *key, BankOutcome *outcome, bool *done,
+				   BankError *error)
 {
 	*done = state == BANK_KEY_REPLAY;
 	outcome->replayed = *done;
-	return state != BANK_KEY_REFUSED;
+	return state != BANK_KEY_REFUSED || bank_command_key_reused(key, error);
 }
 
 /* Step 2. Sets *done when *outcome is the first outcome of the key. BK007. */
@@ -130,8 +131,8 @@ bank_command_find(const BankOptions *options, const BankRequest *request, BankOu
 	BankKeyState state = BANK_KEY_FREE;
 
 	if (options->key != NULL)
-		state = bank_store_find_key(options->key, request->text, &outcome->event, error);
-	return bank_command_keyed(state, outcome, done);
+		state = bank_store_find_key(options->key, request->text, &outcome->event);
+	return bank_command_keyed(state, options->key, outcome, done, error);
 }
 
 /*
@@ -147,8 +148,8 @@ bank_command_claim(const BankOptions *options, const BankRequest *request,
 
 	if (options->key != NULL)
 		state = bank_store_claim_key(options->key, request->text, aggregate_id, version,
-									 &outcome->event, error);
-	return bank_command_keyed(state, outcome, done);
+									 &outcome->event);
+	return bank_command_keyed(state, options->key, outcome, done, error);
 }
 
 /*
@@ -178,4 +179,22 @@ bool
 bank_command_missing(const char *name, BankError *error)
 {
 	return bank_error_set(error, BANK_MISSING_ARGUMENT, "%s must not be null.", name);
+}
+
+/* Refuse an account that does not exist. BK001. */
+bool
+bank_command_not_found(const BankUuid *account_id, BankError *error)
+{
+	char		text[BANK_UUID_TEXT];
+
+	bank_uuid_format(account_id, text);
+	return bank_error_set(error, BANK_ACCOUNT_NOT_FOUND, "Account: %s", text);
+}
+
+/* Refuse a key that stands for another request. BK007. */
+bool
+bank_command_key_reused(const char *key, BankError *error)
+{
+	bank_error_set(error, BANK_KEY_REUSED, "Idempotency key: %s", key);
+	return bank_error_hint(error, "Take a new key for a new request.");
 }

@@ -58,5 +58,7 @@ extern bool bank_command_claim(const BankOptions *options, const BankRequest *re
 extern void bank_command_append(const BankOptions *options, const BankAccount *aggregate,
 								const BankAccount *peer, BankOutcome *outcome);
 extern bool bank_command_missing(const char *name, BankError *error);
+extern bool bank_command_not_found(const BankUuid *account_id, BankError *error);
+extern bool bank_command_key_reused(const char *key, BankError *error);
 
 #endif							/* BANK_APPLICATION_COMMAND_H */

@@ -39,7 +39,9 @@
 	X(BANK_INVALID_HOUSE_CODE, "BK019", "Invalid house account code") \
 	X(BANK_EVENT_REFUSED, "BK020", "Event does not fit its stream") \
 	X(BANK_MISSING_ARGUMENT, "BK021", "Missing argument") \
-	X(BANK_INVALID_WEIGHTS, "BK022", "Invalid weights")
+	X(BANK_INVALID_WEIGHTS, "BK022", "Invalid weights") \
+	X(BANK_LINKED_ORDER_FAILED, "BK023", "Linked order failed") \
+	X(BANK_INVALID_BATCH, "BK024", "Invalid batch")
 
 typedef enum BankErrorCode
 {

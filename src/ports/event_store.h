@@ -61,6 +61,13 @@ extern void bank_store_append(BankEvent *event, const BankAccount *aggregate,
 							  const BankAccount *peer);
 
 /*
+ * Append many decided events, in this order, as bank_store_append would one by
+ * one. accounts are all those the events touch, as they were before the first.
+ */
+extern void bank_store_append_all(BankEvent *const *events, int n,
+								  const BankAccount *const *accounts, int n_accounts);
+
+/*
  * Idempotency. "request" is a canonical text of what was asked for. find: has this key
  * an outcome already? claim: take the key for the event with this place in its
  * stream; waits for a concurrent claim of the same key, and finds its outcome.
@@ -69,13 +76,20 @@ typedef enum BankKeyState
 {
 	BANK_KEY_FREE,				/* find: unknown key; claim: it is ours now */
 	BANK_KEY_REPLAY,			/* *first is the event of the first call */
-	BANK_KEY_REFUSED			/* used with another request: *error */
+	BANK_KEY_REFUSED			/* used with another request */
 } BankKeyState;
 
-extern BankKeyState bank_store_find_key(const char *key, const char *request, BankEvent *first,
-										BankError *error);
+extern BankKeyState bank_store_find_key(const char *key, const char *request, BankEvent *first);
 extern BankKeyState bank_store_claim_key(const char *key, const char *request,
 										 const BankUuid *aggregate_id, int64_t version,
-										 BankEvent *first, BankError *error);
+										 BankEvent *first);
+
+/* A point to come back to, taking back what was written since; locks taken before it are kept. */
+extern void bank_store_savepoint(void);
+extern void bank_store_release_savepoint(void);
+extern void bank_store_rollback_to_savepoint(void);
+
+/* Memory, zeroed, that lives until the command ends. */
+extern void *bank_store_allocate(size_t size);
 
 #endif							/* BANK_PORTS_EVENT_STORE_H */

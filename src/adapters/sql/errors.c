@@ -17,7 +17,7 @@
  * A text of the domain without the half of a character that its fixed array may
  * have cut at the end.
  */
-static const char *
+const char *
 bank_error_text(const char *text)
 {
 	int			len = (int) strlen(text);

@@ -11,6 +11,7 @@
 struct Node;
 
 pg_noreturn extern void bank_ereport(const BankError *error);
+extern const char *bank_error_text(const char *text);
 extern void bank_errsave(struct Node *context, const BankError *error);
 
 #endif							/* BANK_SQL_ERRORS_H */

@@ -18,7 +18,9 @@
 #include "catalog/pg_enum.h"
 #include "catalog/pg_type.h"
 #include "lib/stringinfo.h"
+#include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/lsyscache.h"
 #include "utils/syscache.h"
 #include "utils/timestamp.h"
 #include "utils/uuid.h"
@@ -249,30 +251,19 @@ bank_event_data(const BankEvent *event)
 	return DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(json.data)));
 }
 
-/* Insert the row of an event that has its position. Raises on a taken place in a stream. */
-void
-bank_event_row_insert(const BankEvent *event)
+/* The columns of the row of an event, in table order, NULLs apart. */
+static void
+bank_event_to_values(const BankEvent *event, Datum *values, bool *nulls)
 {
-	static BankPlan plan = {
-		.text = "INSERT INTO bank.events (" BANK_EVENT_COLUMNS ") "
-		"VALUES ($1, $2, $3, $4, $5, $6, $7, "
-		"$8, $9, $10, $11, $12::bank.event_type, $13, $14, $15, $16)",
-		.nargs = Natts_event,
-		.types = {INT8OID, INT8OID, INT8OID, INT8OID, INT8OID, INT8OID, TIMESTAMPTZOID, XID8OID,
-			UUIDOID,
-		UUIDOID, UUIDOID, TEXTOID, TEXTOID, TIMESTAMPTZOID, JSONBOID, JSONBOID}
-	};
 	Jsonb	   *data = bank_event_data(event);
-	Datum		values[Natts_event];
-	char		nulls[Natts_event];
 
-	memset(nulls, ' ', sizeof(nulls));
+	memset(nulls, 0, Natts_event * sizeof(bool));
 #define SET(column, datum) values[Anum_event_##column - 1] = (datum)
 #define SET_OR_NULL(column, present, datum) \
 	do { \
 		SET(column, datum); \
 		if (!(present)) \
-			nulls[Anum_event_##column - 1] = 'n'; \
+			nulls[Anum_event_##column - 1] = true; \
 	} while (0)
 	SET(position, Int64GetDatum(event->position));
 	SET(version, Int64GetDatum(event->version));
@@ -292,5 +283,84 @@ bank_event_row_insert(const BankEvent *event)
 	SET_OR_NULL(metadata, event->metadata != NULL, PointerGetDatum(event->metadata));
 #undef SET
 #undef SET_OR_NULL
-	bank_plan_execute(&plan, values, nulls, false);
+}
+
+/* Insert the row of an event that has its position. Raises on a taken place in a stream. */
+void
+bank_event_row_insert(const BankEvent *event)
+{
+	static BankPlan plan = {
+		.text = "INSERT INTO bank.events (" BANK_EVENT_COLUMNS ") "
+		"VALUES ($1, $2, $3, $4, $5, $6, $7, "
+		"$8, $9, $10, $11, $12::bank.event_type, $13, $14, $15, $16)",
+		.nargs = Natts_event,
+		.types = {INT8OID, INT8OID, INT8OID, INT8OID, INT8OID, INT8OID, TIMESTAMPTZOID, XID8OID, UUIDOID,
+		UUIDOID, UUIDOID, TEXTOID, TEXTOID, TIMESTAMPTZOID, JSONBOID, JSONBOID}
+	};
+	Datum		values[Natts_event];
+	bool		nulls[Natts_event];
+	char		spi_nulls[Natts_event];
+	int			i;
+
+	bank_event_to_values(event, values, nulls);
+	for (i = 0; i < Natts_event; i++)
+		spi_nulls[i] = nulls[i] ? 'n' : ' ';
+	bank_plan_execute(&plan, values, spi_nulls, false);
+}
+
+/* Insert the rows of many events at once, in this order: one statement, one trigger call. */
+void
+bank_event_rows_insert(BankEvent *const *events, int n)
+{
+	static const Oid types[Natts_event] = {INT8OID, INT8OID, INT8OID, INT8OID, INT8OID, INT8OID, TIMESTAMPTZOID, XID8OID, UUIDOID,
+		UUIDOID, UUIDOID, TEXTOID, TEXTOID, TIMESTAMPTZOID, JSONBOID, JSONBOID};
+	static BankPlan plan = {
+		.text = "INSERT INTO bank.events (" BANK_EVENT_COLUMNS ") "
+		"SELECT a, b, c, d, e, f, g, h, i, j, k, l::bank.event_type, m, n, o, p "
+		"FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2), pg_catalog.unnest($3), "
+		"pg_catalog.unnest($4), pg_catalog.unnest($5), pg_catalog.unnest($6), "
+		"pg_catalog.unnest($7), pg_catalog.unnest($8), pg_catalog.unnest($9), "
+		"pg_catalog.unnest($10), pg_catalog.unnest($11), pg_catalog.unnest($12), "
+		"pg_catalog.unnest($13), pg_catalog.unnest($14), pg_catalog.unnest($15), "
+		"pg_catalog.unnest($16)) AS t (a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p)",
+		.nargs = Natts_event
+	};
+	Datum	   *columns[Natts_event];
+	bool	   *column_nulls[Natts_event];
+	Datum		arrays[Natts_event];
+	int			i;
+	int			k;
+
+	for (i = 0; i < Natts_event; i++)
+	{
+		plan.types[i] = get_array_type(types[i]);
+		columns[i] = palloc(n * sizeof(Datum));
+		column_nulls[i] = palloc(n * sizeof(bool));
+	}
+	for (k = 0; k < n; k++)
+	{
+		Datum		values[Natts_event];
+		bool		nulls[Natts_event];
+
+		bank_event_to_values(events[k], values, nulls);
+		for (i = 0; i < Natts_event; i++)
+		{
+			columns[i][k] = values[i];
+			column_nulls[i][k] = nulls[i];
+		}
+	}
+	for (i = 0; i < Natts_event; i++)
+	{
+		int			lower = 1;
+		int16		length;
+		bool		by_value;
+		char		align;
+
+		get_typlenbyvalalign(types[i], &length, &by_value, &align);
+		arrays[i] = PointerGetDatum(construct_md_array(columns[i], column_nulls[i], 1, &n, &lower,
+													   types[i], length, by_value, align));
+		pfree(columns[i]);
+		pfree(column_nulls[i]);
+	}
+	bank_plan_execute(&plan, arrays, NULL, false);
 }

@@ -22,25 +22,31 @@
 #include "utils/lsyscache.h"
 
 /*
- * While an event is being appended: the accounts it was decided on, which the
- * trigger then need not read again. They are locked and current.
+ * While events are being appended: the accounts they were decided on, as they
+ * were before, in identifier order. The trigger then need not read them again;
+ * they are locked and current.
  */
-static const BankAccount *bank_decided_accounts[2];
-static bool bank_appending = false;
+static const BankAccount *const *bank_decided_accounts = NULL;
+static int	bank_decided_count = 0;
+
+/* Order of an identifier and an account, for bsearch. */
+static int
+bank_decided_compare(const void *id, const void *account)
+{
+	return bank_uuid_compare(id, &(*(const BankAccount *const *) account)->id);
+}
 
 /* The account with this identifier among those of the append under way, or NULL. */
 const BankAccount *
 bank_store_decided_account(const BankUuid *account_id)
 {
-	int			i;
+	const BankAccount *const *found;
 
-	for (i = 0; i < 2; i++)
-	{
-		if (bank_decided_accounts[i] != NULL &&
-			bank_uuid_equal(&bank_decided_accounts[i]->id, account_id))
-			return bank_decided_accounts[i];
-	}
-	return NULL;
+	if (bank_decided_accounts == NULL)
+		return NULL;
+	found = bsearch(account_id, bank_decided_accounts, bank_decided_count,
+					sizeof(*bank_decided_accounts), bank_decided_compare);
+	return found == NULL ? NULL : *found;
 }
 
 /* Draw the next value of a sequence of schema bank. */
@@ -63,7 +69,7 @@ bank_store_next_account_serial(void)
 bool
 bank_store_is_appending(void)
 {
-	return bank_appending;
+	return bank_decided_accounts != NULL;
 }
 
 /* Move the sequence of positions up to one that was not drawn from it. */
@@ -94,24 +100,59 @@ bank_store_pass_account_serial(int64 serial)
 	bank_plan_execute(&plan, values, NULL, false);
 }
 
+/* Order of two accounts, for qsort. */
+static int
+bank_decided_order(const void *a, const void *b)
+{
+	return bank_uuid_compare(&(*(const BankAccount *const *) a)->id,
+							 &(*(const BankAccount *const *) b)->id);
+}
+
+/*
+ * See ports/event_store.h. The accounts are put into order by the identifiers of
+ * their rows, which for house accounts are those of the stripes.
+ */
+void
+bank_store_append_all(BankEvent *const *events, int n, const BankAccount *const *accounts,
+					  int n_accounts)
+{
+	const BankAccount **ordered = palloc(Max(n_accounts, 1) * sizeof(*ordered));
+	int			i;
+
+	memcpy(ordered, accounts, n_accounts * sizeof(*ordered));
+	qsort(ordered, n_accounts, sizeof(*ordered), bank_decided_order);
+	for (i = 0; i < n; i++)
+		events[i]->position = bank_sequence_next("events_position_seq");
+	bank_decided_accounts = ordered;
+	bank_decided_count = n_accounts;
+	PG_TRY();
+	{
+		if (n == 1)
+			bank_event_row_insert(events[0]);
+		else
+			bank_event_rows_insert(events, n);
+	}
+	PG_FINALLY();
+	{
+		bank_decided_accounts = NULL;
+		bank_decided_count = 0;
+	}
+	PG_END_TRY();
+	pfree(ordered);
+}
+
 /* See ports/event_store.h. */
 void
 bank_store_append(BankEvent *event, const BankAccount *aggregate, const BankAccount *peer)
 {
-	event->position = bank_sequence_next("events_position_seq");
-	bank_decided_accounts[0] = aggregate;
-	bank_decided_accounts[1] = peer;
-	bank_appending = true;
-	PG_TRY();
-	{
-		bank_event_row_insert(event);
-	}
-	PG_FINALLY();
-	{
-		bank_decided_accounts[0] = bank_decided_accounts[1] = NULL;
-		bank_appending = false;
-	}
-	PG_END_TRY();
+	const BankAccount *accounts[2];
+	int			n = 0;
+
+	if (aggregate != NULL)
+		accounts[n++] = aggregate;
+	if (peer != NULL)
+		accounts[n++] = peer;
+	bank_store_append_all(&event, 1, accounts, n);
 }
 
 /* SHA-256 of the canonical request, as bytea. */
@@ -132,7 +173,7 @@ bank_request_hash(const char *request)
 
 /* The outcome of a key for a request with this hash, see ports/event_store.h. */
 static BankKeyState
-bank_key_lookup(const char *key, Datum hash, BankEvent *first, BankError *error)
+bank_key_lookup(const char *key, Datum hash, BankEvent *first)
 {
 	static BankPlan plan = {
 		.text = "SELECT k.request_hash OPERATOR(pg_catalog.=) $2, e.* "
@@ -152,11 +193,7 @@ bank_key_lookup(const char *key, Datum hash, BankEvent *first, BankError *error)
 		return BANK_KEY_FREE;
 	heap_deform_tuple(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, values, nulls);
 	if (!DatumGetBool(values[0]))
-	{
-		bank_error_set(error, BANK_KEY_REUSED, "Idempotency key: %s", key);
-		bank_error_hint(error, "Take a new key for a new request.");
 		return BANK_KEY_REFUSED;
-	}
 	if (nulls[Anum_event_position])
 		ereport(ERROR,
 				(errcode(ERRCODE_DATA_CORRUPTED),
@@ -168,9 +205,9 @@ bank_key_lookup(const char *key, Datum hash, BankEvent *first, BankError *error)
 
 /* See ports/event_store.h. */
 BankKeyState
-bank_store_find_key(const char *key, const char *request, BankEvent *first, BankError *error)
+bank_store_find_key(const char *key, const char *request, BankEvent *first)
 {
-	return bank_key_lookup(key, bank_request_hash(request), first, error);
+	return bank_key_lookup(key, bank_request_hash(request), first);
 }
 
 /*
@@ -179,7 +216,7 @@ bank_store_find_key(const char *key, const char *request, BankEvent *first, Bank
  */
 BankKeyState
 bank_store_claim_key(const char *key, const char *request, const BankUuid *aggregate_id,
-					 int64_t version, BankEvent *first, BankError *error)
+					 int64_t version, BankEvent *first)
 {
 	static BankPlan plan = {
 		.text = "INSERT INTO bank.idempotency_keys "
@@ -196,5 +233,5 @@ bank_store_claim_key(const char *key, const char *request, const BankUuid *aggre
 	values[3] = Int64GetDatum(version);
 	if (bank_plan_execute(&plan, values, NULL, false) == 1)
 		return BANK_KEY_FREE;
-	return bank_key_lookup(key, hash, first, error);
+	return bank_key_lookup(key, hash, first);
 }

@@ -89,6 +89,7 @@ extern bool bank_account_row_update(const BankAccount *account, int64 old_versio
 extern void bank_event_from_values(const Datum *values, const bool *nulls, BankEvent *event);
 extern void bank_event_from_row(HeapTuple row, TupleDesc desc, BankEvent *event);
 extern void bank_event_row_insert(const BankEvent *event);
+extern void bank_event_rows_insert(BankEvent *const *events, int n);
 extern Jsonb *bank_event_data(const BankEvent *event);
 
 /* event_store.c: the accounts the event being appended was decided on, for the trigger */

@@ -1,0 +1,501 @@
+/*
+ * batch.c
+ *		Many transfers in one call.
+ *
+ * Steps, after those of command.c:
+ *	1. arguments of each order are checked;
+ *	2. all accounts are locked, each once: customers' in identifier order, then
+ *	   stripes of house accounts, which are never waited for;
+ *	3. idempotency keys are looked up;
+ *	4. the orders are decided one after the other on the states in memory, each
+ *	   on what the accepted ones before it have made of them;
+ *	5. the keys of accepted orders are claimed; where a concurrent call was
+ *	   first, 3 to 5 start again;
+ *	6. all events are appended at once.
+ *
+ * Memory: from the store's allocator, until the command ends: per order about
+ * 1 kB with the results, per account touched two states.
+ */
+#include "application/batch.h"
+
+#include "application/accounts.h"
+#include "ports/clock.h"
+#include "ports/event_store.h"
+
+#include <stdlib.h>
+
+/* An account of the batch: as it was locked, and as the accepted orders have made it. */
+typedef struct BankBatchAccount
+{
+	BankUuid	id;				/* as the orders name it */
+	bool		found;
+	struct BankBatchAccount *same;	/* another name of the same stripe; NULL: none before */
+	BankLocked	before;
+	BankAccount now;
+} BankBatchAccount;
+
+/* What an order has changed, to take it back when its chain fails. */
+typedef struct BankBatchUndo
+{
+	BankBatchAccount *account;
+	BankAccount now;
+} BankBatchUndo;
+
+/* An order on its way. */
+typedef struct BankBatchEntry
+{
+	BankBatchAccount *from;		/* NULL: refused by its arguments alone */
+	BankBatchAccount *to;
+	BankKeyState key_state;		/* what the store knows of its key */
+	int			same_key;		/* the order before it with the same key, or -1 */
+	BankEvent	replay;			/* when key_state is BANK_KEY_REPLAY */
+} BankBatchEntry;
+
+typedef struct BankBatch
+{
+	const BankOrder *orders;
+	BankOrderResult *results;
+	int			n;
+	BankBatchEntry *entries;
+	BankRequest *requests;		/* of orders with a key; else NULL */
+	BankBatchAccount *accounts; /* in identifier order */
+	int			n_accounts;
+	BankBatchUndo *undo;		/* of the chain being decided */
+	int			n_undo;
+	int64_t		recorded_at;
+} BankBatch;
+
+/* Order of identifiers, for qsort and bsearch. */
+static int
+bank_batch_compare(const void *a, const void *b)
+{
+	return bank_uuid_compare(a, b);
+}
+
+/* The account with this identifier, which must be one of the batch's. */
+static BankBatchAccount *
+bank_batch_account(const BankBatch *batch, const BankUuid *id)
+{
+	BankBatchAccount *account = bsearch(id, batch->accounts, (size_t) batch->n_accounts,
+										sizeof(BankBatchAccount), bank_batch_compare);
+
+	return account->same != NULL ? account->same : account;
+}
+
+/* Step 1 for one order. BK008, BK016..BK018, BK021. */
+static bool
+bank_batch_check(const BankOrder *order, BankError *error)
+{
+	if (order->from_account == NULL)
+		return bank_command_missing("from_account", error);
+	if (order->to_account == NULL)
+		return bank_command_missing("to_account", error);
+	if (order->amount == NULL)
+		return bank_command_missing("amount", error);
+	return bank_command_check(&order->options, error) &&
+		bank_account_check_amount(order->amount, error);
+}
+
+/* Step 1: check all orders, and list the accounts that they name, each once and in order. */
+static void
+bank_batch_prepare(BankBatch *batch)
+{
+	BankUuid   *ids = bank_store_allocate(2 * (size_t) batch->n * sizeof(BankUuid));
+	int			n_ids = 0;
+	bool		keyed = false;
+	int			i;
+
+	for (i = 0; i < batch->n; i++)
+	{
+		batch->results[i].error.code = BANK_OK;
+		batch->results[i].replayed = false;
+		batch->entries[i].from = batch->entries[i].to = NULL;
+		if (!bank_batch_check(&batch->orders[i], &batch->results[i].error))
+			continue;
+		ids[n_ids++] = *batch->orders[i].from_account;
+		ids[n_ids++] = *batch->orders[i].to_account;
+		keyed = keyed || batch->orders[i].options.key != NULL;
+	}
+	qsort(ids, (size_t) n_ids, sizeof(BankUuid), bank_batch_compare);
+	batch->accounts = bank_store_allocate((size_t) n_ids * sizeof(BankBatchAccount));
+	batch->n_accounts = 0;
+	for (i = 0; i < n_ids; i++)
+	{
+		if (i > 0 && bank_uuid_equal(&ids[i], &ids[i - 1]))
+			continue;
+		batch->accounts[batch->n_accounts++].id = ids[i];
+	}
+	if (keyed)
+		batch->requests = bank_store_allocate((size_t) batch->n * sizeof(BankRequest));
+}
+
+/* The account that was locked before as this stripe of a house account, or NULL. */
+static BankBatchAccount *
+bank_batch_find_house(BankBatch *batch, int end, const char *code, const char *currency)
+{
+	int			i;
+
+	for (i = 0; i < end; i++)
+	{
+		const BankAccount *account = &batch->accounts[i].before.account;
+
+		if (batch->accounts[i].found && strcmp(account->opening.house_code, code) == 0 &&
+			memcmp(account->currency, currency, sizeof(account->currency)) == 0)
+			return &batch->accounts[i];
+	}
+	return NULL;
+}
+
+/* Step 2: lock every account once; a house account may go by several names. */
+static void
+bank_batch_lock(BankBatch *batch)
+{
+	int			i;
+
+	for (i = 0; i < batch->n_accounts; i++)
+	{
+		BankBatchAccount *account = &batch->accounts[i];
+
+		account->found = bank_store_lock_account(&account->id, &account->before.account);
+	}
+	for (i = 0; i < batch->n_accounts; i++)
+	{
+		BankBatchAccount *account = &batch->accounts[i];
+		char		code[BANK_HOUSE_CODE_TEXT];
+		char		currency[4];
+		BankError	ignored;
+
+		if (account->found || !bank_store_house_of(&account->id, code, currency))
+			continue;
+		account->same = bank_batch_find_house(batch, i, code, currency);
+		if (account->same == NULL)
+			account->found = bank_accounts_lock_house(code, currency, &account->before, &ignored);
+	}
+	for (i = 0; i < batch->n; i++)
+	{
+		if (batch->results[i].error.code != BANK_OK)
+			continue;
+		batch->entries[i].from = bank_batch_account(batch, batch->orders[i].from_account);
+		batch->entries[i].to = bank_batch_account(batch, batch->orders[i].to_account);
+	}
+}
+
+/* An order with a key, for sorting by key and then by sequence. */
+typedef struct BankKeyedOrder
+{
+	const char *key;
+	int			i;
+} BankKeyedOrder;
+
+static int
+bank_batch_compare_keys(const void *a, const void *b)
+{
+	const BankKeyedOrder *x = a;
+	const BankKeyedOrder *y = b;
+	int			order = strcmp(x->key, y->key);
+
+	return order != 0 ? order : (x->i > y->i) - (x->i < y->i);
+}
+
+/* Step 3: what is known of the orders' keys, in the store and within the batch. */
+static void
+bank_batch_find_keys(BankBatch *batch)
+{
+	BankKeyedOrder *keyed;
+	int			n_keyed = 0;
+	int			i;
+
+	for (i = 0; i < batch->n; i++)
+	{
+		batch->entries[i].key_state = BANK_KEY_FREE;
+		batch->entries[i].same_key = -1;
+	}
+	if (batch->requests == NULL)
+		return;
+	keyed = bank_store_allocate((size_t) batch->n * sizeof(BankKeyedOrder));
+	for (i = 0; i < batch->n; i++)
+	{
+		const BankOrder *order = &batch->orders[i];
+		BankRequest *request = &batch->requests[i];
+
+		if (batch->entries[i].from == NULL || order->options.key == NULL)
+			continue;
+		bank_request_begin(request, "transfer", &order->options);
+		bank_request_uuid(request, order->from_account);
+		bank_request_uuid(request, order->to_account);
+		bank_request_money(request, order->amount);
+		batch->entries[i].key_state = bank_store_find_key(order->options.key, request->text,
+														  &batch->entries[i].replay);
+		keyed[n_keyed].key = order->options.key;
+		keyed[n_keyed++].i = i;
+	}
+	qsort(keyed, (size_t) n_keyed, sizeof(BankKeyedOrder), bank_batch_compare_keys);
+	for (i = 1; i < n_keyed; i++)
+	{
+		if (strcmp(keyed[i].key, keyed[i - 1].key) == 0)
+			batch->entries[keyed[i].i].same_key = keyed[i - 1].i;
+	}
+}
+
+/* Has this order been accepted in this batch, not replayed? */
+static bool
+bank_batch_accepted(const BankBatch *batch, int i)
+{
+	return batch->entries[i].from != NULL && batch->results[i].error.code == BANK_OK &&
+		!batch->results[i].replayed;
+}
+
+/* Does an order's key have an outcome already? Then that is the order's: true. BK007. */
+static bool
+bank_batch_replay(BankBatch *batch, int i)
+{
+	BankBatchEntry *entry = &batch->entries[i];
+	BankOrderResult *result = &batch->results[i];
+	const char *key = batch->orders[i].options.key;
+	int			earlier = entry->same_key;
+
+	if (key == NULL)
+		return false;
+	while (earlier >= 0 && !bank_batch_accepted(batch, earlier))
+		earlier = batch->entries[earlier].same_key;
+	if (entry->key_state == BANK_KEY_REFUSED ||
+		(earlier >= 0 &&
+		 strcmp(batch->requests[earlier].text, batch->requests[i].text) != 0))
+	{
+		bank_command_key_reused(key, &result->error);
+		return true;
+	}
+	if (entry->key_state != BANK_KEY_REPLAY && earlier < 0)
+		return false;
+	result->event = earlier >= 0 ? batch->results[earlier].event : entry->replay;
+	result->replayed = true;
+	return true;
+}
+
+/* Apply one side of an accepted order, remembering how to take it back. */
+static void
+bank_batch_apply(BankBatch *batch, BankBatchAccount *account, const BankEvent *event,
+				 bool as_peer)
+{
+	batch->undo[batch->n_undo].account = account;
+	batch->undo[batch->n_undo++].now = account->now;
+	bank_account_apply(&account->now, event, as_peer);
+}
+
+/* Step 4 for one order: decide it on the present states. */
+static void
+bank_batch_decide(BankBatch *batch, int i)
+{
+	BankBatchEntry *entry = &batch->entries[i];
+	BankOrderResult *result = &batch->results[i];
+	BankEvent  *event = &result->event;
+	bool		from_first;
+
+	result->replayed = false;
+	if (entry->from == NULL)
+		return;
+	result->error.code = BANK_OK;
+	if (bank_batch_replay(batch, i))
+		return;
+	from_first = bank_uuid_compare(&entry->from->id, &entry->to->id) <= 0;
+	if (!entry->from->found || !entry->to->found)
+	{
+		const BankBatchAccount *missing = from_first ?
+			(entry->from->found ? entry->to : entry->from) :
+			(entry->to->found ? entry->from : entry->to);
+
+		bank_command_not_found(&missing->id, &result->error);
+		return;
+	}
+	if (!bank_account_decide_movement(BANK_EVENT_TRANSFERRED, &entry->from->now, &entry->to->now,
+									  batch->orders[i].amount, event, &result->error))
+		return;
+	event->recorded_at = batch->recorded_at;
+	if (event->recorded_at < entry->from->now.recorded_at)
+		event->recorded_at = entry->from->now.recorded_at;
+	if (event->recorded_at < entry->to->now.recorded_at)
+		event->recorded_at = entry->to->now.recorded_at;
+	event->has_occurred_at = batch->orders[i].options.has_occurred_at;
+	event->occurred_at = batch->orders[i].options.occurred_at;
+	event->metadata = batch->orders[i].options.metadata;
+	bank_batch_apply(batch, entry->from, event, false);
+	bank_batch_apply(batch, entry->to, event, true);
+}
+
+/* Refuse all members of a chain, first..last, because of the one that failed. BK023. */
+static void
+bank_batch_fail_chain(BankBatch *batch, int first, int last, int failed)
+{
+	BankErrorCode code = batch->results[failed].error.code;
+	int			i;
+
+	while (batch->n_undo > 0)
+	{
+		BankBatchUndo *undo = &batch->undo[--batch->n_undo];
+
+		undo->account->now = undo->now;
+	}
+	for (i = first; i <= last; i++)
+	{
+		if (i == failed)
+			continue;
+		batch->results[i].replayed = false;
+		bank_error_set(&batch->results[i].error, BANK_LINKED_ORDER_FAILED,
+					   "Order %d failed: %s %s", failed + 1, bank_error_sqlstate(code),
+					   bank_error_message(code));
+	}
+}
+
+/* Step 4: decide all orders in their sequence, chain by chain; a lone order is a chain of one. */
+static void
+bank_batch_decide_all(BankBatch *batch)
+{
+	int			first;
+	int			last;
+
+	for (first = 0; first < batch->n_accounts; first++)
+		batch->accounts[first].now = batch->accounts[first].before.account;
+	for (first = 0; first < batch->n; first = last + 1)
+	{
+		int			failed = -1;
+		int			i;
+
+		for (last = first; batch->orders[last].linked; last++)
+			;
+		batch->n_undo = 0;
+		for (i = first; i <= last && failed < 0; i++)
+		{
+			bank_batch_decide(batch, i);
+			if (batch->results[i].error.code != BANK_OK)
+				failed = i;
+		}
+		if (failed >= 0 && first < last)
+			bank_batch_fail_chain(batch, first, last, failed);
+	}
+}
+
+/* Step 5: claim the keys of accepted orders; false: a concurrent call was first with one. */
+static bool
+bank_batch_claim(const BankBatch *batch)
+{
+	int			i;
+
+	for (i = 0; batch->requests != NULL && i < batch->n; i++)
+	{
+		const BankEvent *event = &batch->results[i].event;
+		BankEvent	first;
+
+		if (batch->orders[i].options.key != NULL && bank_batch_accepted(batch, i) &&
+			bank_store_claim_key(batch->orders[i].options.key, batch->requests[i].text,
+								 &event->aggregate_id, event->version,
+								 &first) != BANK_KEY_FREE)
+			return false;
+	}
+	return true;
+}
+
+/* Step 6: open the stripes that accepted orders use, and append all events at once. */
+static void
+bank_batch_append(BankBatch *batch)
+{
+	BankEvent **events = bank_store_allocate((size_t) batch->n * sizeof(BankEvent *));
+	const BankAccount **before = bank_store_allocate((size_t) batch->n_accounts *
+													 sizeof(BankAccount *));
+	int64_t		opened_at = batch->recorded_at;
+	int			n_events = 0;
+	int			n_before = 0;
+	int			i;
+
+	for (i = 0; i < batch->n_accounts; i++)
+	{
+		BankBatchAccount *account = &batch->accounts[i];
+
+		if (!account->found || account->now.version == account->before.account.version)
+			continue;
+		if (account->before.to_open)
+		{
+			bank_accounts_open(&account->before);
+			opened_at = account->before.account.recorded_at;
+		}
+		before[n_before++] = &account->before.account;
+	}
+	for (i = 0; i < batch->n; i++)
+	{
+		if (bank_batch_accepted(batch, i))
+		{
+			BankEvent  *event = &batch->results[i].event;
+
+			/* not before the opening of a stripe that was just made for it */
+			if (event->recorded_at < opened_at)
+				event->recorded_at = opened_at;
+			bank_clock_new_uuid(&event->event_id);
+			events[n_events++] = event;
+		}
+	}
+	if (n_events > 0)
+		bank_store_append_all(events, n_events, before, n_before);
+	for (i = 0; i < batch->n; i++)
+	{
+		/* a replay of an order of this batch was copied before it was complete */
+		int			earlier = batch->entries[i].same_key;
+
+		if (!batch->results[i].replayed || batch->entries[i].key_state == BANK_KEY_REPLAY)
+			continue;
+		while (!bank_batch_accepted(batch, earlier))
+			earlier = batch->entries[earlier].same_key;
+		batch->results[i].event = batch->results[earlier].event;
+	}
+}
+
+/* How many orders the longest chain has; a lone order is a chain of one. */
+static int
+bank_batch_longest_chain(const BankOrder *orders, int n)
+{
+	int			longest = 1;
+	int			length = 1;
+	int			i;
+
+	for (i = 0; i < n; i++)
+	{
+		length = orders[i].linked ? length + 1 : 1;
+		if (length > longest)
+			longest = length;
+	}
+	return longest;
+}
+
+/*
+ * Post the orders. False only when the call as a whole makes no sense (BK024);
+ * what becomes of each order is in results.
+ */
+bool
+bank_batch_post(const BankOrder *orders, int n, BankOrderResult *results, BankError *error)
+{
+	BankBatch	batch = {.orders = orders, .results = results, .n = n};
+
+	if (n > 0 && orders[n - 1].linked)
+		return bank_error_set(error, BANK_INVALID_BATCH,
+							  "The last order is linked, but there is none after it.");
+	batch.entries = bank_store_allocate((size_t) n * sizeof(BankBatchEntry));
+	batch.undo = bank_store_allocate(2 * (size_t) bank_batch_longest_chain(orders, n) *
+									 sizeof(BankBatchUndo));
+	bank_batch_prepare(&batch);
+	bank_batch_lock(&batch);
+	for (;;)
+	{
+		batch.recorded_at = bank_clock_now();
+		bank_batch_find_keys(&batch);
+		bank_batch_decide_all(&batch);
+		if (batch.requests == NULL)
+			break;
+		bank_store_savepoint();
+		if (bank_batch_claim(&batch))
+		{
+			bank_store_release_savepoint();
+			break;
+		}
+		bank_store_rollback_to_savepoint();
+	}
+	bank_batch_append(&batch);
+	return true;
+}
