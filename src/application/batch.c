@@ -187,6 +187,7 @@ typedef struct BankKeyedOrder
 	int			i;
 } BankKeyedOrder;
 
+/* Order of keyed orders, for qsort. */
 static int
 bank_batch_compare_keys(const void *a, const void *b)
 {

@@ -80,11 +80,11 @@ extern bool bank_house_code_is_builtin(const char *code);
 	X(BANK_FLAW_VERSION, 1, "version must be the account's version plus one") \
 	X(BANK_FLAW_CURRENCY, 2, "currency must be the account's") \
 	X(BANK_FLAW_SHAPE, 4, "columns do not fit the event type") \
-	X(BANK_FLAW_AMOUNT, 8, "amount must be greater than zero") \
+	X(BANK_FLAW_AMOUNT, 8, "amount must be greater than zero and the sums in bounds") \
 	X(BANK_FLAW_BALANCE, 16, "balance must be the account's balance after the event") \
 	X(BANK_FLAW_STATUS, 32, "the account's status does not allow it") \
 	X(BANK_FLAW_LIMITS, 64, "the account would be beyond its limits") \
-	X(BANK_FLAW_TIME, 128, "recorded_at must be finite and not before the stream's last event") \
+	X(BANK_FLAW_TIME, 128, "times must be finite, recorded_at not before the last event's") \
 	X(BANK_FLAW_POSITION, 256, "position must be after that of the stream's last event")
 
 typedef enum BankFlaw

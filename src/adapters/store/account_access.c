@@ -44,8 +44,8 @@ typedef struct BankAccountLookup
  * Rows this transaction has written, by their places. While it lasts, none of
  * the older versions can be pruned, so that an index lookup of a row that it
  * writes again and again (a stripe, a payer of salaries) would walk over all of
- * them. An entry is a hint: what is found there must be visible and have the
- * identifier, else the index is asked.
+ * them. An entry is a hint: what is found there must be visible, written by this
+ * transaction and have the identifier, else the index is asked.
  */
 #define BANK_WRITTEN_ROWS 16
 
@@ -169,11 +169,14 @@ bank_account_lookup_end(BankAccountLookup *lookup)
 /*
  * Begin a lookup at the place of a row this transaction has written, and so
  * holds; the row is in lookup->slot. False, with nothing to end: it is not there.
+ * After ROLLBACK TO SAVEPOINT the place may be anybody's again, so the version
+ * found must be one that this transaction has written.
  */
 static bool
 bank_account_lookup_written(BankAccountLookup *lookup, BankWrittenRow *written)
 {
 	bool		isnull;
+	bool		should_free;
 	BankUuid	found;
 
 	if (written == NULL)
@@ -186,8 +189,11 @@ bank_account_lookup_written(BankAccountLookup *lookup, BankWrittenRow *written)
 	if (table_tuple_fetch_row_version(lookup->accounts, &written->place, GetActiveSnapshot(),
 									  lookup->slot))
 	{
+		HeapTuple	tuple = ExecFetchSlotHeapTuple(lookup->slot, false, &should_free);
+
 		bank_uuid_from_datum(slot_getattr(lookup->slot, Anum_account_account_id, &isnull), &found);
-		if (bank_uuid_equal(&found, &written->account_id))
+		if (bank_uuid_equal(&found, &written->account_id) &&
+			TransactionIdIsCurrentTransactionId(HeapTupleHeaderGetXmin(tuple->t_data)))
 		{
 			written->used = ++bank_written_uses;
 			return true;

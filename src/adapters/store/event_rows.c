@@ -251,6 +251,11 @@ bank_event_data(const BankEvent *event)
 	return DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(json.data)));
 }
 
+/* Types of the columns in table order; the event type goes as text. */
+#define BANK_EVENT_COLUMN_TYPES \
+	{INT8OID, INT8OID, INT8OID, INT8OID, INT8OID, INT8OID, TIMESTAMPTZOID, XID8OID, UUIDOID, \
+	UUIDOID, UUIDOID, TEXTOID, TEXTOID, TIMESTAMPTZOID, JSONBOID, JSONBOID}
+
 /* The columns of the row of an event, in table order, NULLs apart. */
 static void
 bank_event_to_values(const BankEvent *event, Datum *values, bool *nulls)
@@ -294,8 +299,7 @@ bank_event_row_insert(const BankEvent *event)
 		"VALUES ($1, $2, $3, $4, $5, $6, $7, "
 		"$8, $9, $10, $11, $12::bank.event_type, $13, $14, $15, $16)",
 		.nargs = Natts_event,
-		.types = {INT8OID, INT8OID, INT8OID, INT8OID, INT8OID, INT8OID, TIMESTAMPTZOID, XID8OID, UUIDOID,
-		UUIDOID, UUIDOID, TEXTOID, TEXTOID, TIMESTAMPTZOID, JSONBOID, JSONBOID}
+		.types = BANK_EVENT_COLUMN_TYPES
 	};
 	Datum		values[Natts_event];
 	bool		nulls[Natts_event];
@@ -312,8 +316,7 @@ bank_event_row_insert(const BankEvent *event)
 void
 bank_event_rows_insert(BankEvent *const *events, int n)
 {
-	static const Oid types[Natts_event] = {INT8OID, INT8OID, INT8OID, INT8OID, INT8OID, INT8OID, TIMESTAMPTZOID, XID8OID, UUIDOID,
-		UUIDOID, UUIDOID, TEXTOID, TEXTOID, TIMESTAMPTZOID, JSONBOID, JSONBOID};
+	static const Oid types[Natts_event] = BANK_EVENT_COLUMN_TYPES;
 	static BankPlan plan = {
 		.text = "INSERT INTO bank.events (" BANK_EVENT_COLUMNS ") "
 		"SELECT a, b, c, d, e, f, g, h, i, j, k, l::bank.event_type, m, n, o, p "

@@ -78,7 +78,8 @@ bank_store_pass_position(int64 position)
 {
 	static BankPlan plan = {
 		.text = "SELECT pg_catalog.setval('bank.events_position_seq', $1) "
-		"FROM bank.events_position_seq WHERE last_value OPERATOR(pg_catalog.<) $1",
+		"FROM bank.events_position_seq "
+		"WHERE last_value OPERATOR(pg_catalog.<) $1 OR NOT is_called",
 		.nargs = 1, .types = {INT8OID}
 	};
 	Datum		values[] = {Int64GetDatum(position)};
@@ -92,7 +93,8 @@ bank_store_pass_account_serial(int64 serial)
 {
 	static BankPlan plan = {
 		.text = "SELECT pg_catalog.setval('bank.account_serial_seq', $1) "
-		"FROM bank.account_serial_seq WHERE last_value OPERATOR(pg_catalog.<) $1",
+		"FROM bank.account_serial_seq "
+		"WHERE last_value OPERATOR(pg_catalog.<) $1 OR NOT is_called",
 		.nargs = 1, .types = {INT8OID}
 	};
 	Datum		values[] = {Int64GetDatum(serial)};

@@ -18,6 +18,7 @@
 #include "common/sha2.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
+#include "utils/snapmgr.h"
 
 /* Stripe numbers of one backend lie this far apart; more than MAX_BACKENDS could be. */
 #define BANK_STRIPE_STEP 1048576
@@ -194,6 +195,12 @@ bank_store_account_exists(const BankUuid *account_id)
 	};
 	Datum		values[] = {bank_uuid_datum(account_id)};
 
+	bool		exists;
+
+	/* an account that was created while we waited counts, whatever the isolation level */
 	(void) bank_lock_name(hash_bytes(account_id->bytes, sizeof(account_id->bytes)), false);
-	return bank_plan_execute(&plan, values, NULL, false) > 0;
+	PushActiveSnapshot(GetLatestSnapshot());
+	exists = bank_plan_execute(&plan, values, NULL, true) > 0;
+	PopActiveSnapshot();
+	return exists;
 }
