@@ -147,10 +147,11 @@ CREATE FUNCTION @extschema@.bank_set_limits(
   occurred_at timestamptz DEFAULT NULL,
   metadata jsonb DEFAULT NULL,
   overdraft_limit @extschema@.bank_money DEFAULT NULL,
-  balance_limit @extschema@.bank_money DEFAULT NULL
+  balance_limit @extschema@.bank_money DEFAULT NULL,
+  remove_balance_limit boolean DEFAULT false
 ) RETURNS @extschema@.bank_receipt
   LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'bank_sql_set_limits';
-COMMENT ON FUNCTION @extschema@.bank_set_limits(uuid, bigint, text, timestamptz, jsonb, @extschema@.bank_money, @extschema@.bank_money) IS
-  'States both limits of an active account; one that is left out is removed. overdraft_limit: the balance may fall to minus this. balance_limit: the balance may rise to this. The balance, less what is held, must be within them. Errors: BK001 to BK003, BK005 to BK009, BK016 to BK018, BK021.';
-REVOKE ALL ON FUNCTION @extschema@.bank_set_limits(uuid, bigint, text, timestamptz, jsonb, @extschema@.bank_money, @extschema@.bank_money) FROM PUBLIC;
+COMMENT ON FUNCTION @extschema@.bank_set_limits(uuid, bigint, text, timestamptz, jsonb, @extschema@.bank_money, @extschema@.bank_money, boolean) IS
+  'Changes the limits of an active account; one that is left out stays as it is. overdraft_limit: the balance may fall to minus this. balance_limit: the balance may rise to this; remove_balance_limit removes it. The balance, less what is held, must be within them. Errors: BK001 to BK003, BK005 to BK009, BK016 to BK018, BK021.';
+REVOKE ALL ON FUNCTION @extschema@.bank_set_limits(uuid, bigint, text, timestamptz, jsonb, @extschema@.bank_money, @extschema@.bank_money, boolean) FROM PUBLIC;
 

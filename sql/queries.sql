@@ -360,6 +360,10 @@ BEGIN
   END IF;
 
   IF EXISTS (SELECT FROM bank.accounts AS a WHERE a.house_account_id = bank_transactions.account_id) THEN
+    IF before_version IS NOT NULL THEN
+      RAISE EXCEPTION 'before_version cannot be used for a house account' USING ERRCODE = '22023',
+        DETAIL = 'Each of its stripes has versions of its own.';
+    END IF;
     RETURN QUERY
       SELECT s.version, s.position, s.event_id, s.event_type::text,
              bank.minor_to_numeric(s.delta, s.currency), s.currency, NULL::numeric, bank.logical_account(s.other_id),

@@ -44,7 +44,7 @@ CREATE VIEW @extschema@.bank_accounts AS
   GROUP BY a.house_account_id, a.currency, a.house_code;
 COMMENT ON VIEW @extschema@.bank_accounts IS
   'Current state of every account. House accounts are added up over their stripes; their balance may be negative and nothing bounds what is available.';
-COMMENT ON COLUMN @extschema@.bank_accounts.account_id IS 'Identifier (UUID version 7; version 5 for house accounts).';
+COMMENT ON COLUMN @extschema@.bank_accounts.account_id IS 'Identifier (UUID version 7; version 8 for house accounts).';
 COMMENT ON COLUMN @extschema@.bank_accounts.account_number IS 'Number with ISO 7064 MOD 97-10 check digits; null for house accounts.';
 COMMENT ON COLUMN @extschema@.bank_accounts.owner_id IS 'Owner; null for house accounts.';
 COMMENT ON COLUMN @extschema@.bank_accounts.account_type IS 'COURANT, EPARGNE or HOUSE.';

@@ -324,15 +324,15 @@ bank_accounts_close(const BankUuid *account_id, const BankOptions *options,
 }
 
 /*
- * State both limits of an account; one that is NULL is removed. BK001..BK003,
- * BK005..BK009, BK016..BK018, BK021.
+ * Change the limits of an account; one that is NULL stays as it is, the ceiling
+ * can be removed. BK001..BK003, BK005..BK009, BK016..BK018, BK021.
  */
 bool
 bank_accounts_set_limits(const BankUuid *account_id, const BankMoney *overdraft_limit,
-						 const BankMoney *balance_limit, const BankOptions *options,
-						 BankOutcome *outcome, BankError *error)
+						 const BankMoney *balance_limit, bool remove_balance_limit,
+						 const BankOptions *options, BankOutcome *outcome, BankError *error)
 {
-	BankLimits	limits = {0, BANK_NO_LIMIT};
+	BankLimits	limits;
 	BankLocked	locked;
 	const BankAccount *account = &locked.account;
 	BankRequest request;
@@ -340,12 +340,16 @@ bank_accounts_set_limits(const BankUuid *account_id, const BankMoney *overdraft_
 
 	if (account_id == NULL)
 		return bank_command_missing("account_id", error);
+	if (balance_limit != NULL && remove_balance_limit)
+		return bank_error_set(error, BANK_INVALID_AMOUNT,
+							  "balance_limit and remove_balance_limit exclude each other.");
 	if (!bank_command_check(options, error))
 		return false;
 	bank_request_begin(&request, "set_limits", options);
 	bank_request_uuid(&request, account_id);
 	bank_request_money(&request, overdraft_limit);
 	bank_request_money(&request, balance_limit);
+	bank_request_text(&request, remove_balance_limit ? "remove_balance_limit" : "");
 	if (!bank_command_find(options, &request, outcome, &done, error))
 		return false;
 	if (done)
@@ -359,6 +363,9 @@ bank_accounts_set_limits(const BankUuid *account_id, const BankMoney *overdraft_
 	if (options->has_expected_version &&
 		!bank_account_check_version(account, options->expected_version, error))
 		return false;
+	limits = account->limits;
+	if (remove_balance_limit)
+		limits.balance = BANK_NO_LIMIT;
 	if (!bank_accounts_take_limit(overdraft_limit, account->currency, &limits.overdraft, error) ||
 		!bank_accounts_take_limit(balance_limit, account->currency, &limits.balance, error) ||
 		!bank_account_decide_limits(account, &limits, &outcome->event, error))

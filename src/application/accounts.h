@@ -34,7 +34,8 @@ extern bool bank_accounts_close(const BankUuid *account_id, const BankOptions *o
 								BankOutcome *outcome, BankError *error);
 extern bool bank_accounts_set_limits(const BankUuid *account_id,
 									 const BankMoney *overdraft_limit,
-									 const BankMoney *balance_limit, const BankOptions *options,
+									 const BankMoney *balance_limit,
+									 bool remove_balance_limit, const BankOptions *options,
 									 BankOutcome *outcome, BankError *error);
 
 /*

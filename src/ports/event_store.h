@@ -39,7 +39,7 @@ extern bool bank_store_house_of(const BankUuid *account_id, char code[BANK_HOUSE
  * Lock a stripe of a house account without ever waiting: this session's own, or
  * another one that is free. False when there is none: then *lookup says whether
  * the account is there but busy, whether its code is in use in any currency, and
- * which stripe to create; * that number is reserved for this transaction.
+ * which stripe to create; that number is reserved for this transaction.
  */
 typedef struct BankHouseLookup
 {

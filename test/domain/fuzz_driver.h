@@ -59,16 +59,17 @@ fuzz_append(uint8_t *input, size_t *size, const void *bytes, size_t len)
 	*size += len;
 }
 
-/* A new input: words of the dictionary, digits and random bytes in any order. */
+/* A new input: one word of the dictionary, or up to six words, digits and random bytes. */
 static inline void
 fuzz_compose(uint8_t *input, size_t *size, uint64_t *state)
 {
 	size_t		words = 0;
-	uint64_t	pieces = 1 + check_random(state) % 6;
+	uint64_t	pieces = check_random(state);
 
 	while (fuzz_dictionary[words] != NULL)
 		words++;
 	*size = 0;
+	pieces = (pieces % 2 == 0) ? 1 : 1 + (pieces >> 8) % 6;
 	while (pieces-- > 0)
 	{
 		uint64_t	choice = check_random(state);

@@ -21,7 +21,8 @@ const char *const fuzz_dictionary[] = {
 	"92233720368547758.07", "92233720368547758.08", "922337203685477.5807", "18446744073709551616",
 	"HTG", "USD", "JPY", "KWD", "CLF", "UYW", "XAF", "XAU", "XXX", "htg", " HTG", " JPY", "CLF ",
 	"KWD ", "NaN", "inf", "-Infinity", "\xC2\xA0", "\xE2\x80\xAF", "\xE2\x82\xAC", "1 HTG", "JPY 1",
-	"0x1F", NULL
+	"0x1F", "1000.00 HTG", "HTG 1000", "0.05 USD", "KWD 5.125", "1.2345 CLF", "500 JPY",
+	" UYW 12.5 ", "92233720368547758.07 EUR", "9223372036854775.807 BHD", NULL
 };
 
 /* Decimals by a list of our own; -1 when the code is not in the domain's table. */
@@ -181,7 +182,7 @@ fuzz_text(const uint8_t *data, size_t size)
 	char		expected_text[64];
 	char		code[4];
 	int64_t		minor = 0;
-	bool		expected = size <= FUZZ_MAX_INPUT && oracle_parse(data, size, code, &minor);
+	bool		expected = oracle_parse(data, size, code, &minor);
 	BankParse	outcome;
 
 	memset(&money, 0xA5, sizeof(money));
@@ -207,7 +208,7 @@ fuzz_text(const uint8_t *data, size_t size)
 			break;
 		case BANK_PARSE_SYNTAX:
 			FUZZ_HOLDS(error.code == BANK_OK);
-			FUZZ_HOLDS(size > FUZZ_MAX_INPUT || !oracle_is_money_like(data, size));
+			FUZZ_HOLDS(!oracle_is_money_like(data, size));
 			break;
 	}
 }
@@ -333,6 +334,8 @@ fuzz_arithmetic(const uint8_t *data, size_t size)
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
+	if (size > FUZZ_MAX_INPUT)
+		return 0;
 	fuzz_text(data, size);
 	fuzz_bytes(data, size);
 	fuzz_arithmetic(data, size);

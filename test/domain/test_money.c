@@ -207,8 +207,9 @@ test_parse_bad(void)
 	{
 		BankMoney	money;
 		BankError	error;
-		BankParse	outcome = bank_money_parse(cases[i].text, strlen(cases[i].text), &money, &error);
+		BankParse	outcome;
 
+		outcome = bank_money_parse(cases[i].text, strlen(cases[i].text), &money, &error);
 		if (cases[i].code == BANK_OK)
 			check(outcome == BANK_PARSE_SYNTAX, "not money: \"%s\"", cases[i].text);
 		else if (check(outcome == BANK_PARSE_REFUSED && error.code == cases[i].code,
@@ -226,7 +227,8 @@ test_parse_length(void)
 
 	check(bank_money_parse("12.50 HTGX", 9, &money, &error) == BANK_PARSE_OK && money.minor == 1250,
 		  "nothing is read beyond the length");
-	check(bank_money_parse("5\0 HTG", 6, &money, &error) == BANK_PARSE_SYNTAX, "null in the amount");
+	check(bank_money_parse("5\0 HTG", 6, &money, &error) == BANK_PARSE_SYNTAX,
+		  "null in the amount");
 	check(bank_money_parse("5 HTG\0", 6, &money, &error) == BANK_PARSE_SYNTAX, "null at the end");
 }
 
@@ -319,7 +321,8 @@ test_make_and_check(void)
 	check_text(error.detail, "The exponent 2 is not that of KWD, which is 3.", "its detail");
 	wrong = money;
 	wrong.currency[0] = '\0';
-	check(!bank_money_check(&wrong, &error) && error.code == BANK_UNKNOWN_CURRENCY, "other letters");
+	check(!bank_money_check(&wrong, &error) && error.code == BANK_UNKNOWN_CURRENCY,
+		  "other letters");
 	wrong = money;
 	wrong.zero = 1;
 	check(!bank_money_check(&wrong, &error) && error.code == BANK_INVALID_AMOUNT, "reserved bytes");
@@ -350,7 +353,8 @@ test_arithmetic(void)
 		{"2.75 HTG", '-', "1.50 HTG", "1.25 HTG", BANK_OK, ""},
 		{"2.75 HTG", '-', "2.75 HTG", "0.00 HTG", BANK_OK, ""},
 		{"92233720368547758.07 HTG", '-', "0 HTG", "92233720368547758.07 HTG", BANK_OK, ""},
-		{"1.50 HTG", '-', "1.51 HTG", NULL, BANK_INVALID_AMOUNT, "1.50 HTG minus 1.51 HTG is negative."},
+		{"1.50 HTG", '-', "1.51 HTG", NULL, BANK_INVALID_AMOUNT,
+		"1.50 HTG minus 1.51 HTG is negative."},
 		{"0 JPY", '-', "9223372036854775807 JPY", NULL, BANK_INVALID_AMOUNT,
 		"0 JPY minus 9223372036854775807 JPY is negative."},
 		{"1 USD", '-', "1 HTG", NULL, BANK_CURRENCY_MISMATCH, "The amounts are in USD and HTG."},
@@ -421,6 +425,9 @@ test_order(void)
 	size_t		i;
 	size_t		j;
 	bool		agrees = true;
+	BankMoney	old;
+	BankMoney	new;
+	BankError	error;
 
 	for (i = 0; i < LENGTH(sorted); i++)
 	{
@@ -434,6 +441,15 @@ test_order(void)
 		}
 	}
 	check(agrees, "order by currency, then amount");
+
+	/* should the decimals of a currency change one day */
+	old = money_of("2 HTG");
+	new = money_of("1 HTG");
+	new.exponent = 3;
+	check(bank_money_order(&old, &new) == -1 && bank_money_order(&new, &old) == 1,
+		  "equal only if the decimals are");
+	check(!bank_money_add(&old, &new, &old, &error) && error.code == BANK_CURRENCY_MISMATCH,
+		  "and added only then");
 }
 
 /* One line of a table of allocations. */
@@ -478,9 +494,9 @@ test_allocate(void)
 		BankMoney	parts[7];
 		BankShare	shares[7];
 		BankError	error;
-		bool		agrees = bank_money_allocate(&whole, cases[i].weights, cases[i].n, parts, shares,
-												 &error);
+		bool		agrees;
 
+		agrees = bank_money_allocate(&whole, cases[i].weights, cases[i].n, parts, shares, &error);
 		for (p = 0; agrees && p < cases[i].n; p++)
 			agrees = parts[p].minor == cases[i].parts[p] &&
 				bank_money_check(&parts[p], &error) &&
@@ -728,7 +744,8 @@ test_property_allocate(void)
 			!allocation_holds(&whole, weights, n, parts))
 			break;
 	}
-	check_int(trial, TRIALS / 10, "allocations add up, are fair, and give nothing to a zero weight");
+	check_int(trial, TRIALS / 10,
+			  "allocations add up, are fair, and give nothing to a zero weight");
 }
 
 int

@@ -304,7 +304,7 @@ bank_sql_close(PG_FUNCTION_ARGS)
 	return bank_call_account_use_case(fcinfo, "bank_close()", bank_accounts_close);
 }
 
-/* bank_set_limits(account_id, options, overdraft_limit, balance_limit) */
+/* bank_set_limits(account_id, options, overdraft_limit, balance_limit, remove_balance_limit) */
 Datum
 bank_sql_set_limits(PG_FUNCTION_ARGS)
 {
@@ -313,8 +313,9 @@ bank_sql_set_limits(PG_FUNCTION_ARGS)
 
 	bank_call_begin(&call, fcinfo, "bank_set_limits()", 1);
 	accepted = bank_accounts_set_limits(bank_arg_uuid(fcinfo, 0), bank_arg_money(fcinfo, 5),
-										bank_arg_money(fcinfo, 6), &call.options, &call.outcome,
-										&call.error);
+										bank_arg_money(fcinfo, 6),
+										!PG_ARGISNULL(7) && PG_GETARG_BOOL(7), &call.options,
+										&call.outcome, &call.error);
 	bank_call_end(&call, accepted);
 	return bank_call_receipt(fcinfo, &call.outcome, bank_arg_uuid(fcinfo, 0));
 }

@@ -1,0 +1,105 @@
+-- What the SQL tests share. Included by them with \i; prints nothing.
+--
+--   a(n)              identifier of the n-th account of a test
+--   ledger_state()    fingerprint of the whole ledger: events, read models, keys, positions drawn
+--   refused(command)  what a command that must fail says, and whether it changed anything
+--   broken_invariants()  what is wrong with the ledger: nothing, one hopes
+
+-- line numbers in the extension's own functions are nobody's contract
+\set SHOW_CONTEXT never
+
+CREATE FUNCTION a(n integer) RETURNS uuid
+  LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN pg_catalog.format('00000000-0000-7000-8000-%s', pg_catalog.lpad(n::text, 12, '0'))::uuid;
+
+CREATE FUNCTION ledger_state() RETURNS text
+  LANGUAGE sql VOLATILE
+  SET search_path = pg_catalog, pg_temp
+AS $$
+  SELECT format('%s events %s %s %s %s at position %s, serial %s',
+    (SELECT count(*) FROM bank.events),
+    (SELECT md5(string_agg(e::text, chr(10) ORDER BY e.position)) FROM bank.events AS e),
+    (SELECT md5(string_agg(a::text, chr(10) ORDER BY a.account_id)) FROM bank.accounts AS a),
+    (SELECT md5(string_agg(b::text, chr(10) ORDER BY b.account_id, b.version))
+     FROM bank.backdated_movements AS b),
+    (SELECT md5(string_agg(k::text, chr(10) ORDER BY k.idempotency_key))
+     FROM bank.idempotency_keys AS k),
+    (SELECT format('%s%s', last_value, is_called) FROM bank.events_position_seq),
+    (SELECT format('%s%s', last_value, is_called) FROM bank.account_serial_seq))
+$$;
+
+-- SQLSTATE|message|detail|hint of the error that a command raises
+CREATE FUNCTION refused(command text) RETURNS text
+  LANGUAGE plpgsql
+AS $$
+DECLARE
+  before text := ledger_state();
+  answer text;
+  detail text;
+  hint text;
+BEGIN
+  BEGIN
+    EXECUTE command;
+    RAISE EXCEPTION 'ACCEPTED' USING ERRCODE = 'ZZ000';		-- and taken back
+  EXCEPTION
+    WHEN SQLSTATE 'ZZ000' THEN
+      answer := SQLERRM;
+    WHEN OTHERS THEN
+      GET STACKED DIAGNOSTICS detail = PG_EXCEPTION_DETAIL, hint = PG_EXCEPTION_HINT;
+      answer := concat_ws('|', SQLSTATE, SQLERRM, regexp_replace(detail, '^Failing row.*', '…'), hint);
+  END;
+  IF ledger_state() IS DISTINCT FROM before THEN
+    answer := answer || ' -- AND THE LEDGER CHANGED';
+  END IF;
+  -- identifiers that differ from run to run
+  RETURN regexp_replace(answer, '(?!00000000-)\m[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\M', '<uuid>', 'g');
+END
+$$;
+
+-- What must be true of every ledger at any time; no rows when all is well.
+CREATE FUNCTION broken_invariants() RETURNS SETOF text
+  LANGUAGE sql STABLE
+  SET search_path = pg_catalog, pg_temp
+AS $$
+  WITH side AS (
+    SELECT e.aggregate_id AS account_id, e.version, e.position, e.balance,
+           CASE WHEN e.event_type IN ('money.withdrawn', 'transfer.completed')
+                THEN -e.amount ELSE e.amount END AS delta
+    FROM bank.events AS e
+    UNION ALL
+    SELECT e.peer_id, e.peer_version, e.position, e.peer_balance,
+           CASE WHEN e.event_type IN ('money.withdrawn', 'transfer.completed')
+                THEN e.amount ELSE -e.amount END
+    FROM bank.events AS e WHERE e.peer_id IS NOT NULL
+  ), stream AS (
+    SELECT account_id, count(*) AS events, min(version) AS first, max(version) AS last,
+           count(DISTINCT version) AS versions, coalesce(sum(delta), 0) AS balance,
+           (array_agg(balance ORDER BY version DESC))[1] AS last_balance,
+           array_agg(position ORDER BY version) = array_agg(position ORDER BY position) AS in_order
+    FROM side GROUP BY account_id
+  )
+  SELECT format('stream %s is not 1..n', account_id) FROM stream
+  WHERE first <> 1 OR last <> events OR versions <> events
+  UNION ALL
+  SELECT format('stream %s is not in the order of positions', account_id) FROM stream WHERE NOT in_order
+  UNION ALL
+  SELECT format('account %s: version %s, balance %s; its stream: %s, %s, %s', account_id,
+                a.version, a.credits - a.debits, s.last, s.balance, s.last_balance)
+  FROM bank.accounts AS a FULL JOIN stream AS s USING (account_id)
+  WHERE a.version IS DISTINCT FROM s.last
+     OR a.credits - a.debits IS DISTINCT FROM s.balance
+     OR a.credits - a.debits IS DISTINCT FROM s.last_balance::numeric
+  UNION ALL
+  SELECT format('account %s is beyond its limits', account_id) FROM bank.accounts
+  WHERE house_code IS NULL
+    AND (credits - debits - held < -overdraft_limit OR credits - debits > balance_limit)
+  UNION ALL
+  SELECT format('%s does not balance', currency) FROM bank.accounts
+  GROUP BY currency HAVING sum(debits) <> sum(credits)
+  UNION ALL
+  SELECT format('key %s has no event', idempotency_key) FROM bank.idempotency_keys AS k
+  WHERE NOT EXISTS (SELECT FROM bank.events AS e
+                    WHERE e.aggregate_id = k.aggregate_id AND e.version = k.version)
+  UNION ALL
+  SELECT format('bank_verify says %s: %s %s', invariant, failures, detail) FROM public.bank_verify() WHERE NOT ok
+$$;
