@@ -30,6 +30,7 @@ SQL_FILES = \
 	sql/views.sql \
 	sql/commands.sql \
 	sql/batch.sql \
+	sql/execute.sql \
 	sql/queries.sql \
 	sql/verify.sql
 

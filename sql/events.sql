@@ -57,12 +57,13 @@ COMMENT ON COLUMN bank.events.data IS 'Payload beyond the columns: the opening o
 COMMENT ON COLUMN bank.events.metadata IS 'What the caller said about the command: correlation, causation, traceparent, and so on.';
 
 -- One outcome per idempotency key. The outcome is an event, named by its place
--- in its stream, which is known before the event is appended.
+-- in its stream, which is known before the event is appended; or a refusal.
 CREATE TABLE bank.idempotency_keys (
   idempotency_key text NOT NULL,
   request_hash bytea NOT NULL,
-  aggregate_id uuid NOT NULL,
-  version bigint NOT NULL,
+  aggregate_id uuid,
+  version bigint,
+  refusal jsonb,
   CONSTRAINT idempotency_keys_pkey PRIMARY KEY (idempotency_key)
 );
 COMMENT ON TABLE bank.idempotency_keys IS 'Outcome of every command that was given an idempotency key; commits with the money.';
@@ -70,6 +71,7 @@ COMMENT ON COLUMN bank.idempotency_keys.idempotency_key IS 'The key the caller c
 COMMENT ON COLUMN bank.idempotency_keys.request_hash IS 'SHA-256 of the canonical request; metadata is not part of it.';
 COMMENT ON COLUMN bank.idempotency_keys.aggregate_id IS 'Stream of the event that is the outcome.';
 COMMENT ON COLUMN bank.idempotency_keys.version IS 'Place of that event in its stream.';
+COMMENT ON COLUMN bank.idempotency_keys.refusal IS 'The outcome when it is a refusal that bank_execute answered with; else null.';
 
 -- pg_dump must bring the events in the order in which they were appended: the
 -- restore replays them through the trigger that makes the read models, which

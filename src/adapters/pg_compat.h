@@ -106,4 +106,13 @@ typedef TU_UpdateIndexes BankIndexUpdate;
 						  (update) == TU_Summarizing)
 #endif
 
+/* Decode the fields of a date and time; 16 added an argument for details of errors. */
+#if PG_VERSION_NUM < 160000
+#define bank_decode_datetime(fields, types, n, type, tm, fraction, zone) \
+	DecodeDateTime(fields, types, n, type, tm, fraction, zone)
+#else
+#define bank_decode_datetime(fields, types, n, type, tm, fraction, zone) \
+	DecodeDateTime(fields, types, n, type, tm, fraction, zone, &(DateTimeErrorExtra) {0})
+#endif
+
 #endif							/* BANK_PG_COMPAT_H */

@@ -62,7 +62,6 @@ bank_accounts_create(const BankNewAccount *arguments, const BankOptions *options
 {
 	BankLimits	limits = {0, BANK_NO_LIMIT};
 	BankOpening opening;
-	BankRequest request;
 	BankUuid	account_id;
 	bool		done;
 
@@ -90,14 +89,14 @@ bank_accounts_create(const BankNewAccount *arguments, const BankOptions *options
 	opening.has_owner = true;
 	opening.owner_id = *arguments->owner_id;
 
-	bank_request_begin(&request, "create_account", options);
-	bank_request_uuid(&request, arguments->owner_id);
-	bank_request_text(&request, bank_account_type_name(opening.type));
-	bank_request_text(&request, arguments->currency);
-	bank_request_uuid(&request, arguments->account_id);
-	bank_request_money(&request, arguments->overdraft_limit);
-	bank_request_money(&request, arguments->balance_limit);
-	if (!bank_command_find(options, &request, outcome, &done, error))
+	bank_request_begin(&outcome->request, "create_account", options);
+	bank_request_uuid(&outcome->request, arguments->owner_id);
+	bank_request_text(&outcome->request, bank_account_type_name(opening.type));
+	bank_request_text(&outcome->request, arguments->currency);
+	bank_request_uuid(&outcome->request, arguments->account_id);
+	bank_request_money(&outcome->request, arguments->overdraft_limit);
+	bank_request_money(&outcome->request, arguments->balance_limit);
+	if (!bank_command_find(options, outcome, &done, error))
 		return false;
 	if (done)
 		return true;
@@ -106,7 +105,7 @@ bank_accounts_create(const BankNewAccount *arguments, const BankOptions *options
 		account_id = *arguments->account_id;
 	else
 		bank_clock_new_uuid(&account_id);
-	if (!bank_command_claim(options, &request, &account_id, 1, outcome, &done, error))
+	if (!bank_command_claim(options, &account_id, 1, outcome, &done, error))
 		return false;
 	if (done)
 		return true;
@@ -159,7 +158,6 @@ bank_accounts_create_house(const char *code, const char *currency, const BankOpt
 {
 	BankAccount account;
 	BankHouseLookup lookup;
-	BankRequest request;
 	BankUuid	account_id;
 	bool		done;
 
@@ -170,16 +168,16 @@ bank_accounts_create_house(const char *code, const char *currency, const BankOpt
 		!bank_command_check(options, error))
 		return false;
 
-	bank_request_begin(&request, "create_house_account", options);
-	bank_request_text(&request, code);
-	bank_request_text(&request, currency);
-	if (!bank_command_find(options, &request, outcome, &done, error))
+	bank_request_begin(&outcome->request, "create_house_account", options);
+	bank_request_text(&outcome->request, code);
+	bank_request_text(&outcome->request, currency);
+	if (!bank_command_find(options, outcome, &done, error))
 		return false;
 	if (done)
 		return true;
 
 	bank_clock_new_uuid(&account_id);
-	if (!bank_command_claim(options, &request, &account_id, 1, outcome, &done, error))
+	if (!bank_command_claim(options, &account_id, 1, outcome, &done, error))
 		return false;
 	if (done)
 		return true;
@@ -268,21 +266,20 @@ bank_accounts_change(const char *command, const BankUuid *account_id,
 {
 	BankLocked	locked;
 	const BankAccount *account = &locked.account;
-	BankRequest request;
 	bool		done;
 
 	if (account_id == NULL)
 		return bank_command_missing("account_id", error);
 	if (!bank_command_check(options, error))
 		return false;
-	bank_request_begin(&request, command, options);
-	bank_request_uuid(&request, account_id);
-	if (!bank_command_find(options, &request, outcome, &done, error))
+	bank_request_begin(&outcome->request, command, options);
+	bank_request_uuid(&outcome->request, account_id);
+	if (!bank_command_find(options, outcome, &done, error))
 		return false;
 	if (done)
 		return true;
 	if (!bank_accounts_lock(account_id, &locked, error) ||
-		!bank_command_claim(options, &request, &account->id, account->version + 1, outcome, &done,
+		!bank_command_claim(options, &account->id, account->version + 1, outcome, &done,
 							error))
 		return false;
 	if (done)
@@ -335,7 +332,6 @@ bank_accounts_set_limits(const BankUuid *account_id, const BankMoney *overdraft_
 	BankLimits	limits;
 	BankLocked	locked;
 	const BankAccount *account = &locked.account;
-	BankRequest request;
 	bool		done;
 
 	if (account_id == NULL)
@@ -345,17 +341,17 @@ bank_accounts_set_limits(const BankUuid *account_id, const BankMoney *overdraft_
 							  "balance_limit and remove_balance_limit exclude each other.");
 	if (!bank_command_check(options, error))
 		return false;
-	bank_request_begin(&request, "set_limits", options);
-	bank_request_uuid(&request, account_id);
-	bank_request_money(&request, overdraft_limit);
-	bank_request_money(&request, balance_limit);
-	bank_request_text(&request, remove_balance_limit ? "remove_balance_limit" : "");
-	if (!bank_command_find(options, &request, outcome, &done, error))
+	bank_request_begin(&outcome->request, "set_limits", options);
+	bank_request_uuid(&outcome->request, account_id);
+	bank_request_money(&outcome->request, overdraft_limit);
+	bank_request_money(&outcome->request, balance_limit);
+	bank_request_text(&outcome->request, remove_balance_limit ? "remove_balance_limit" : "");
+	if (!bank_command_find(options, outcome, &done, error))
 		return false;
 	if (done)
 		return true;
 	if (!bank_accounts_lock(account_id, &locked, error) ||
-		!bank_command_claim(options, &request, &account->id, account->version + 1, outcome, &done,
+		!bank_command_claim(options, &account->id, account->version + 1, outcome, &done,
 							error))
 		return false;
 	if (done)

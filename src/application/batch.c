@@ -49,6 +49,7 @@ typedef struct BankBatchEntry
 	BankKeyState key_state;		/* what the store knows of its key */
 	int			same_key;		/* the order before it with the same key, or -1 */
 	BankEvent	replay;			/* when key_state is BANK_KEY_REPLAY */
+	BankError	denial;			/* when key_state is BANK_KEY_DENIED */
 } BankBatchEntry;
 
 typedef struct BankBatch
@@ -82,7 +83,7 @@ bank_batch_account(const BankBatch *batch, const BankUuid *id)
 	return account->same != NULL ? account->same : account;
 }
 
-/* Step 1 for one order. BK008, BK016..BK018, BK021. */
+/* Step 1 for one order. BK016..BK018, BK021. */
 static bool
 bank_batch_check(const BankOrder *order, BankError *error)
 {
@@ -92,8 +93,7 @@ bank_batch_check(const BankOrder *order, BankError *error)
 		return bank_command_missing("to_account", error);
 	if (order->amount == NULL)
 		return bank_command_missing("amount", error);
-	return bank_command_check(&order->options, error) &&
-		bank_account_check_amount(order->amount, error);
+	return bank_command_check(&order->options, error);
 }
 
 /* Step 1: check all orders, and list the accounts that they name, each once and in order. */
@@ -226,7 +226,8 @@ bank_batch_find_keys(BankBatch *batch)
 		bank_request_uuid(request, order->to_account);
 		bank_request_money(request, order->amount);
 		batch->entries[i].key_state = bank_store_find_key(order->options.key, request->text,
-														  &batch->entries[i].replay);
+														  &batch->entries[i].replay,
+														  &batch->entries[i].denial);
 		keyed[n_keyed].key = order->options.key;
 		keyed[n_keyed++].i = i;
 	}
@@ -266,6 +267,12 @@ bank_batch_replay(BankBatch *batch, int i)
 		bank_command_key_reused(key, &result->error);
 		return true;
 	}
+	if (entry->key_state == BANK_KEY_DENIED)
+	{
+		result->error = entry->denial;
+		result->replayed = true;
+		return true;
+	}
 	if (entry->key_state != BANK_KEY_REPLAY && earlier < 0)
 		return false;
 	result->event = earlier >= 0 ? batch->results[earlier].event : entry->replay;
@@ -296,7 +303,8 @@ bank_batch_decide(BankBatch *batch, int i)
 	if (entry->from == NULL)
 		return;
 	result->error.code = BANK_OK;
-	if (bank_batch_replay(batch, i))
+	if (bank_batch_replay(batch, i) ||
+		!bank_account_check_amount(batch->orders[i].amount, &result->error))
 		return;
 	from_first = bank_uuid_compare(&entry->from->id, &entry->to->id) <= 0;
 	if (!entry->from->found || !entry->to->found)
@@ -385,11 +393,12 @@ bank_batch_claim(const BankBatch *batch)
 	{
 		const BankEvent *event = &batch->results[i].event;
 		BankEvent	first;
+		BankError	error;
 
 		if (batch->orders[i].options.key != NULL && bank_batch_accepted(batch, i) &&
 			bank_store_claim_key(batch->orders[i].options.key, batch->requests[i].text,
-								 &event->aggregate_id, event->version,
-								 &first) != BANK_KEY_FREE)
+								 &event->aggregate_id, event->version, &first,
+								 &error) != BANK_KEY_FREE)
 			return false;
 	}
 	return true;

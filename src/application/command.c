@@ -119,19 +119,23 @@ bank_command_keyed(BankKeyState state, const char *key, BankOutcome *outcome, bo
 				   BankError *error)
 {
 	*done = state == BANK_KEY_REPLAY;
-	outcome->replayed = *done;
-	return state != BANK_KEY_REFUSED || bank_command_key_reused(key, error);
+	outcome->replayed = state == BANK_KEY_REPLAY || state == BANK_KEY_DENIED;
+	if (state == BANK_KEY_REFUSED)
+		return bank_command_key_reused(key, error);
+	return state != BANK_KEY_DENIED;
 }
 
-/* Step 2. Sets *done when *outcome is the first outcome of the key. BK007. */
+/*
+ * Step 2. Sets *done when the outcome is the first outcome of the key; that may
+ * be a refusal, then in *error. BK007.
+ */
 bool
-bank_command_find(const BankOptions *options, const BankRequest *request, BankOutcome *outcome,
-				  bool *done, BankError *error)
+bank_command_find(const BankOptions *options, BankOutcome *outcome, bool *done, BankError *error)
 {
 	BankKeyState state = BANK_KEY_FREE;
 
 	if (options->key != NULL)
-		state = bank_store_find_key(options->key, request->text, &outcome->event);
+		state = bank_store_find_key(options->key, outcome->request.text, &outcome->event, error);
 	return bank_command_keyed(state, options->key, outcome, done, error);
 }
 
@@ -140,16 +144,29 @@ bank_command_find(const BankOptions *options, const BankRequest *request, BankOu
  * *done when a concurrent call with the same key was first. BK007.
  */
 bool
-bank_command_claim(const BankOptions *options, const BankRequest *request,
-				   const BankUuid *aggregate_id, int64_t version, BankOutcome *outcome,
-				   bool *done, BankError *error)
+bank_command_claim(const BankOptions *options, const BankUuid *aggregate_id, int64_t version,
+				   BankOutcome *outcome, bool *done, BankError *error)
 {
 	BankKeyState state = BANK_KEY_FREE;
 
 	if (options->key != NULL)
-		state = bank_store_claim_key(options->key, request->text, aggregate_id, version,
-									 &outcome->event);
+		state = bank_store_claim_key(options->key, outcome->request.text, aggregate_id, version,
+									 &outcome->event, error);
 	return bank_command_keyed(state, options->key, outcome, done, error);
+}
+
+/*
+ * For callers that answer with a refusal instead of raising it: under a key it is
+ * the outcome of the command, unless it is the key itself that was refused, or
+ * the arguments before there was a request.
+ */
+void
+bank_command_keep_refusal(const BankOptions *options, const BankOutcome *outcome,
+						  const BankError *error)
+{
+	if (options->key != NULL && !outcome->replayed && outcome->request.len > 0 &&
+		error->code != BANK_KEY_REUSED)
+		bank_store_deny_key(options->key, outcome->request.text, error);
 }
 
 /*

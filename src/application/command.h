@@ -22,12 +22,6 @@ typedef struct BankOptions
 	bool		metadata_is_object;
 } BankOptions;
 
-/* The outcome of an accepted command. */
-typedef struct BankOutcome
-{
-	BankEvent	event;
-	bool		replayed;		/* the outcome of an earlier call with the same key */
-} BankOutcome;
 
 /* Metadata beyond this many bytes is refused. */
 #define BANK_METADATA_MAX 65536
@@ -43,6 +37,14 @@ typedef struct BankRequest
 	size_t		len;
 } BankRequest;
 
+/* The outcome of a command. */
+typedef struct BankOutcome
+{
+	BankEvent	event;			/* when it was accepted */
+	bool		replayed;		/* the outcome of an earlier call with the same key */
+	BankRequest request;		/* what was asked for; empty until the arguments are checked */
+} BankOutcome;
+
 extern void bank_request_begin(BankRequest *request, const char *command,
 							   const BankOptions *options);
 extern void bank_request_text(BankRequest *request, const char *text);
@@ -50,11 +52,13 @@ extern void bank_request_uuid(BankRequest *request, const BankUuid *uuid);
 extern void bank_request_money(BankRequest *request, const BankMoney *money);
 
 extern bool bank_command_check(const BankOptions *options, BankError *error);
-extern bool bank_command_find(const BankOptions *options, const BankRequest *request,
-							  BankOutcome *outcome, bool *done, BankError *error);
-extern bool bank_command_claim(const BankOptions *options, const BankRequest *request,
-							   const BankUuid *aggregate_id, int64_t version,
-							   BankOutcome *outcome, bool *done, BankError *error);
+extern bool bank_command_find(const BankOptions *options, BankOutcome *outcome, bool *done,
+							  BankError *error);
+extern bool bank_command_claim(const BankOptions *options, const BankUuid *aggregate_id,
+							   int64_t version, BankOutcome *outcome, bool *done,
+							   BankError *error);
+extern void bank_command_keep_refusal(const BankOptions *options, const BankOutcome *outcome,
+									  const BankError *error);
 extern void bank_command_append(const BankOptions *options, const BankAccount *aggregate,
 								const BankAccount *peer, BankOutcome *outcome);
 extern bool bank_command_missing(const char *name, BankError *error);

@@ -18,13 +18,13 @@
 static bool
 bank_movements_post(BankEventType type, BankLocked *locked_aggregate, BankLocked *locked_peer,
 					const BankMoney *amount, const BankOptions *options,
-					const BankRequest *request, BankOutcome *outcome, BankError *error)
+					BankOutcome *outcome, BankError *error)
 {
 	const BankAccount *aggregate = &locked_aggregate->account;
 	const BankAccount *peer = &locked_peer->account;
 	bool		done;
 
-	if (!bank_command_claim(options, request, &aggregate->id, aggregate->version + 1, outcome,
+	if (!bank_command_claim(options, &aggregate->id, aggregate->version + 1, outcome,
 							&done, error))
 		return false;
 	if (done)
@@ -54,7 +54,6 @@ bank_movements_with_house(BankEventType type, const char *command, const BankUui
 	BankLocked	locked;
 	BankLocked	house;
 	const BankAccount *account = &locked.account;
-	BankRequest request;
 	bool		done;
 
 	if (account_id == NULL)
@@ -64,18 +63,19 @@ bank_movements_with_house(BankEventType type, const char *command, const BankUui
 	if (house_code == NULL)
 		return bank_command_missing("house_account", error);
 	if (!bank_command_check(options, error) ||
-		!bank_account_check_amount(amount, error) ||
 		!bank_house_code_check(house_code, strlen(house_code), error))
 		return false;
 
-	bank_request_begin(&request, command, options);
-	bank_request_uuid(&request, account_id);
-	bank_request_money(&request, amount);
-	bank_request_text(&request, house_code);
-	if (!bank_command_find(options, &request, outcome, &done, error))
+	bank_request_begin(&outcome->request, command, options);
+	bank_request_uuid(&outcome->request, account_id);
+	bank_request_money(&outcome->request, amount);
+	bank_request_text(&outcome->request, house_code);
+	if (!bank_command_find(options, outcome, &done, error))
 		return false;
 	if (done)
 		return true;
+	if (!bank_account_check_amount(amount, error))
+		return false;
 
 	if (!bank_accounts_lock(account_id, &locked, error))
 		return false;
@@ -93,7 +93,7 @@ bank_movements_with_house(BankEventType type, const char *command, const BankUui
 							  account->currency);
 	if (!bank_accounts_lock_house(house_code, account->currency, &house, error))
 		return false;
-	return bank_movements_post(type, &locked, &house, amount, options, &request, outcome, error);
+	return bank_movements_post(type, &locked, &house, amount, options, outcome, error);
 }
 
 /* Money comes from a house account to a customer's. BK001..BK008, BK016..BK019, BK021. */
@@ -128,7 +128,6 @@ bank_movements_transfer(const BankUuid *from_account, const BankUuid *to_account
 {
 	BankLocked	from;
 	BankLocked	to;
-	BankRequest request;
 	bool		done;
 	bool		from_first;
 
@@ -138,17 +137,19 @@ bank_movements_transfer(const BankUuid *from_account, const BankUuid *to_account
 		return bank_command_missing("to_account", error);
 	if (amount == NULL)
 		return bank_command_missing("amount", error);
-	if (!bank_command_check(options, error) || !bank_account_check_amount(amount, error))
+	if (!bank_command_check(options, error))
 		return false;
 
-	bank_request_begin(&request, "transfer", options);
-	bank_request_uuid(&request, from_account);
-	bank_request_uuid(&request, to_account);
-	bank_request_money(&request, amount);
-	if (!bank_command_find(options, &request, outcome, &done, error))
+	bank_request_begin(&outcome->request, "transfer", options);
+	bank_request_uuid(&outcome->request, from_account);
+	bank_request_uuid(&outcome->request, to_account);
+	bank_request_money(&outcome->request, amount);
+	if (!bank_command_find(options, outcome, &done, error))
 		return false;
 	if (done)
 		return true;
+	if (!bank_account_check_amount(amount, error))
+		return false;
 
 	if (!bank_uuid_is_house(from_account) && !bank_uuid_is_house(to_account))
 		bank_store_await_turn(from_account, to_account);
@@ -158,6 +159,6 @@ bank_movements_transfer(const BankUuid *from_account, const BankUuid *to_account
 		!bank_accounts_lock(from_first ? to_account : from_account, from_first ? &to : &from,
 						   error))
 		return false;
-	return bank_movements_post(BANK_EVENT_TRANSFERRED, &from, &to, amount, options, &request,
-							   outcome, error);
+	return bank_movements_post(BANK_EVENT_TRANSFERRED, &from, &to, amount, options, outcome,
+							   error);
 }

@@ -8,6 +8,7 @@
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
 
 static const struct
 {
@@ -32,6 +33,21 @@ const char *
 bank_error_message(BankErrorCode code)
 {
 	return bank_error_table[code].message;
+}
+
+/* The code with this SQLSTATE and message; BANK_OK when there is none. */
+BankErrorCode
+bank_error_find(const char *sqlstate, const char *message)
+{
+	size_t		i;
+
+	for (i = 1; i < sizeof(bank_error_table) / sizeof(bank_error_table[0]); i++)
+	{
+		if (strcmp(bank_error_table[i].sqlstate, sqlstate) == 0 &&
+			strcmp(bank_error_table[i].message, message) == 0)
+			return (BankErrorCode) i;
+	}
+	return BANK_OK;
 }
 
 /*

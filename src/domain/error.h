@@ -41,7 +41,8 @@
 	X(BANK_MISSING_ARGUMENT, "BK021", "Missing argument") \
 	X(BANK_INVALID_WEIGHTS, "BK022", "Invalid weights") \
 	X(BANK_LINKED_ORDER_FAILED, "BK023", "Linked order failed") \
-	X(BANK_INVALID_BATCH, "BK024", "Invalid batch")
+	X(BANK_INVALID_BATCH, "BK024", "Invalid batch") \
+	X(BANK_INVALID_COMMAND, "BK025", "Invalid command")
 
 typedef enum BankErrorCode
 {
@@ -60,6 +61,7 @@ typedef struct BankError
 
 extern const char *bank_error_sqlstate(BankErrorCode code);
 extern const char *bank_error_message(BankErrorCode code);
+extern BankErrorCode bank_error_find(const char *sqlstate, const char *message);
 extern bool bank_error_set(BankError *error, BankErrorCode code, const char *detail, ...)
 			__attribute__((format(printf, 3, 4)));
 extern bool bank_error_hint(BankError *error, const char *hint, ...)

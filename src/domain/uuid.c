@@ -53,3 +53,39 @@ bank_uuid_format(const BankUuid *uuid, char out[BANK_UUID_TEXT])
 	}
 	*p = '\0';
 }
+
+/* Value of a hexadecimal digit, or -1. */
+static int
+bank_hex_value(char c)
+{
+	if (c >= '0' && c <= '9')
+		return c - '0';
+	if (c >= 'a' && c <= 'f')
+		return c - 'a' + 10;
+	if (c >= 'A' && c <= 'F')
+		return c - 'A' + 10;
+	return -1;
+}
+
+/* See uuid.h. */
+bool
+bank_uuid_parse(const char *text, BankUuid *uuid)
+{
+	int			digits = 0;
+
+	for (; *text != '\0'; text++)
+	{
+		int			value = bank_hex_value(*text);
+
+		if (*text == '-' && digits > 0)
+			continue;
+		if (value < 0 || digits == 32)
+			return false;
+		if (digits % 2 == 0)
+			uuid->bytes[digits / 2] = (uint8_t) (value << 4);
+		else
+			uuid->bytes[digits / 2] = (uint8_t) (uuid->bytes[digits / 2] | value);
+		digits++;
+	}
+	return digits == 32;
+}

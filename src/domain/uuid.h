@@ -34,6 +34,9 @@ extern void bank_uuid_v7(uint64_t unix_milliseconds, const uint8_t random[10], B
 extern void bank_uuid_house(const uint8_t digest[12], BankUuid *uuid);
 extern bool bank_uuid_is_house(const BankUuid *uuid);
 
+/* Read a text form: 32 hexadecimal digits, with hyphens anywhere between them; else false. */
+extern bool bank_uuid_parse(const char *text, BankUuid *uuid);
+
 /* Write the canonical lower-case text form, terminated. */
 extern void bank_uuid_format(const BankUuid *uuid, char out[BANK_UUID_TEXT]);
 

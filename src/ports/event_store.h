@@ -82,13 +82,18 @@ typedef enum BankKeyState
 {
 	BANK_KEY_FREE,				/* find: unknown key; claim: it is ours now */
 	BANK_KEY_REPLAY,			/* *first is the event of the first call */
+	BANK_KEY_DENIED,			/* the outcome of the first call was the refusal in *error */
 	BANK_KEY_REFUSED			/* used with another request */
 } BankKeyState;
 
-extern BankKeyState bank_store_find_key(const char *key, const char *request, BankEvent *first);
+extern BankKeyState bank_store_find_key(const char *key, const char *request, BankEvent *first,
+										BankError *error);
 extern BankKeyState bank_store_claim_key(const char *key, const char *request,
 										 const BankUuid *aggregate_id, int64_t version,
-										 BankEvent *first);
+										 BankEvent *first, BankError *error);
+
+/* Make a refusal the outcome of a key, which may have been claimed by this command. */
+extern void bank_store_deny_key(const char *key, const char *request, const BankError *error);
 
 /* A point to come back to, taking back what was written since; locks taken before it are kept. */
 extern void bank_store_savepoint(void);

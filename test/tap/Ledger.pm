@@ -21,9 +21,9 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 
 our @EXPORT = qw(
-  account_id add_functions create_ledger dump_text errors_logged fingerprint ledger_node ledger_ok
-  open_accounts outcome pgbench query_rows start_pgbench storage_ok test_seconds varied_history
-  write_file
+  account_id add_functions answer create_ledger dump_text errors_logged fingerprint ledger_node
+  ledger_ok open_accounts outcome pgbench query_rows start_pgbench storage_ok test_seconds
+  varied_history write_file
 );
 
 # The options of every cluster here; later lines of a test's own win.
@@ -179,6 +179,15 @@ sub outcome
 
 	return 'ok' if $status == 0;
 	return $stderr =~ /(?:ERROR|FATAL):\s+([0-9A-Z]{5})\b/ ? $1 : "no SQLSTATE: $stderr";
+}
+
+# Run SQL; returns what it printed, and the error where there was one.
+sub answer
+{
+	my ($node, $database, $sql) = @_;
+	my ($status, $stdout, $stderr) = $node->psql($database, $sql);
+
+	return $status == 0 ? $stdout : "$stdout\n$stderr";
 }
 
 # Rows of a query as a list of array references; no value may hold a bar or a newline.

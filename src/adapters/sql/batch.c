@@ -103,7 +103,7 @@ bank_batch_put(ReturnSetInfo *rsinfo, int i, const BankOrderResult *result)
 	}
 	nulls[5] = !ok;
 	values[5] = bank_uuid_datum(&result->event.event_id);
-	values[6] = BoolGetDatum(ok && result->replayed);
+	values[6] = BoolGetDatum(result->replayed);
 	tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
 }
 

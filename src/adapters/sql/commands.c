@@ -79,6 +79,8 @@ bank_call_begin(BankCall *call, FunctionCallInfo fcinfo, const char *name, int n
 	PreventCommandDuringRecovery(name);
 
 	memset(options, 0, sizeof(*options));
+	call->outcome.request.len = 0;
+	call->outcome.replayed = false;
 	options->has_expected_version = !PG_ARGISNULL(n);
 	if (options->has_expected_version)
 		options->expected_version = PG_GETARG_INT64(n);

@@ -160,7 +160,7 @@ bank_events_apply(PG_FUNCTION_ARGS)
 		MemoryContextReset(row);
 	}
 	bank_apply_write(projection, row);
-	if (!bank_store_is_appending())
+	if (!bank_store_is_appending() && last_position > 0)
 		bank_store_pass_position(last_position);
 	ExecDropSingleTupleTableSlot(slot);
 	MemoryContextDelete(context);

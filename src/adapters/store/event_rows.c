@@ -84,26 +84,8 @@ static bool
 bank_data_uuid(Jsonb *data, const char *key, BankUuid *uuid)
 {
 	char		text[BANK_UUID_TEXT];
-	int			digits = 0;
-	int			i;
 
-	if (!bank_data_string(data, key, text, sizeof(text)))
-		return false;
-	for (i = 0; text[i] != '\0'; i++)
-	{
-		char		c = text[i];
-		int			digit = c >= '0' && c <= '9' ? c - '0' :
-			c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-
-		if (c == '-')
-			continue;
-		if (digit < 0 || digits == 32)
-			return false;
-		uuid->bytes[digits / 2] = (uint8_t) (digits % 2 ? uuid->bytes[digits / 2] | digit :
-											 digit << 4);
-		digits++;
-	}
-	return digits == 32;
+	return bank_data_string(data, key, text, sizeof(text)) && bank_uuid_parse(text, uuid);
 }
 
 /* Read what account.created and account.limits_changed say in data. */

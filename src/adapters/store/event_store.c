@@ -9,6 +9,7 @@
  */
 #include "postgres.h"
 
+#include "adapters/sql/errors.h"
 #include "adapters/store/store.h"
 #include "adapters/store/tables.h"
 #include "ports/event_store.h"
@@ -173,12 +174,46 @@ bank_request_hash(const char *request)
 	return PointerGetDatum(hash);
 }
 
+/* A member of a stored refusal, or "". */
+static void
+bank_refusal_text(Jsonb *refusal, const char *key, char *out, size_t size)
+{
+	JsonbValue	buffer;
+	JsonbValue *value = getKeyJsonValueFromContainer(&refusal->root, key, (int) strlen(key),
+													 &buffer);
+
+	out[0] = '\0';
+	if (value != NULL && value->type == jbvString && (size_t) value->val.string.len < size)
+	{
+		memcpy(out, value->val.string.val, value->val.string.len);
+		out[value->val.string.len] = '\0';
+	}
+}
+
+/* Read a stored refusal. */
+static void
+bank_refusal_from_jsonb(Jsonb *refusal, BankError *error)
+{
+	char		sqlstate[8];
+	char		message[100];
+
+	bank_refusal_text(refusal, "code", sqlstate, sizeof(sqlstate));
+	bank_refusal_text(refusal, "message", message, sizeof(message));
+	bank_refusal_text(refusal, "detail", error->detail, sizeof(error->detail));
+	bank_refusal_text(refusal, "hint", error->hint, sizeof(error->hint));
+	error->code = bank_error_find(sqlstate, message);
+	if (error->code == BANK_OK)
+		ereport(ERROR,
+				(errcode(ERRCODE_DATA_CORRUPTED),
+				 errmsg("stored refusal \"%s\" \"%s\" is not known", sqlstate, message)));
+}
+
 /* The outcome of a key for a request with this hash, see ports/event_store.h. */
 static BankKeyState
-bank_key_lookup(const char *key, Datum hash, BankEvent *first)
+bank_key_lookup(const char *key, Datum hash, BankEvent *first, BankError *error)
 {
 	static BankPlan plan = {
-		.text = "SELECT k.request_hash OPERATOR(pg_catalog.=) $2, e.* "
+		.text = "SELECT k.request_hash OPERATOR(pg_catalog.=) $2, k.refusal, e.* "
 		"FROM bank.idempotency_keys AS k LEFT JOIN bank.events AS e "
 		"ON e.aggregate_id OPERATOR(pg_catalog.=) k.aggregate_id "
 		"AND e.version OPERATOR(pg_catalog.=) k.version "
@@ -186,8 +221,8 @@ bank_key_lookup(const char *key, Datum hash, BankEvent *first)
 		.nargs = 2, .types = {TEXTOID, BYTEAOID}
 	};
 	Datum		arguments[2];
-	Datum		values[Natts_event + 1];
-	bool		nulls[Natts_event + 1];
+	Datum		values[Natts_event + 2];
+	bool		nulls[Natts_event + 2];
 
 	arguments[0] = CStringGetTextDatum(key);
 	arguments[1] = hash;
@@ -196,20 +231,25 @@ bank_key_lookup(const char *key, Datum hash, BankEvent *first)
 	heap_deform_tuple(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, values, nulls);
 	if (!DatumGetBool(values[0]))
 		return BANK_KEY_REFUSED;
-	if (nulls[Anum_event_position])
+	if (!nulls[1])
+	{
+		bank_refusal_from_jsonb(DatumGetJsonbP(values[1]), error);
+		return BANK_KEY_DENIED;
+	}
+	if (nulls[Anum_event_position + 1])
 		ereport(ERROR,
 				(errcode(ERRCODE_DATA_CORRUPTED),
 				 errmsg("idempotency key \"%s\" has no event", key),
 				 errhint("Run bank_verify().")));
-	bank_event_from_values(values + 1, nulls + 1, first);
+	bank_event_from_values(values + 2, nulls + 2, first);
 	return BANK_KEY_REPLAY;
 }
 
 /* See ports/event_store.h. */
 BankKeyState
-bank_store_find_key(const char *key, const char *request, BankEvent *first)
+bank_store_find_key(const char *key, const char *request, BankEvent *first, BankError *error)
 {
-	return bank_key_lookup(key, bank_request_hash(request), first);
+	return bank_key_lookup(key, bank_request_hash(request), first, error);
 }
 
 /*
@@ -218,7 +258,7 @@ bank_store_find_key(const char *key, const char *request, BankEvent *first)
  */
 BankKeyState
 bank_store_claim_key(const char *key, const char *request, const BankUuid *aggregate_id,
-					 int64_t version, BankEvent *first)
+					 int64_t version, BankEvent *first, BankError *error)
 {
 	static BankPlan plan = {
 		.text = "INSERT INTO bank.idempotency_keys "
@@ -235,5 +275,34 @@ bank_store_claim_key(const char *key, const char *request, const BankUuid *aggre
 	values[3] = Int64GetDatum(version);
 	if (bank_plan_execute(&plan, values, NULL, false) == 1)
 		return BANK_KEY_FREE;
-	return bank_key_lookup(key, hash, first);
+	return bank_key_lookup(key, hash, first, error);
+}
+
+/*
+ * See ports/event_store.h. A claim of this command is turned into the refusal;
+ * one that a concurrent call has made since stays as it is.
+ */
+void
+bank_store_deny_key(const char *key, const char *request, const BankError *error)
+{
+	static BankPlan plan = {
+		.text = "INSERT INTO bank.idempotency_keys AS k (idempotency_key, request_hash, refusal) "
+		"VALUES ($1, $2, pg_catalog.jsonb_build_object('code', $3, 'message', $4, 'detail', $5, "
+		"'hint', $6)) ON CONFLICT (idempotency_key) DO UPDATE "
+		"SET refusal = excluded.refusal, aggregate_id = NULL, version = NULL "
+		"WHERE k.request_hash OPERATOR(pg_catalog.=) excluded.request_hash "
+		"AND k.refusal IS NULL AND NOT EXISTS (SELECT FROM bank.events AS e "
+		"WHERE e.aggregate_id OPERATOR(pg_catalog.=) k.aggregate_id "
+		"AND e.version OPERATOR(pg_catalog.=) k.version)",
+		.nargs = 6, .types = {TEXTOID, BYTEAOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID}
+	};
+	Datum		values[6];
+
+	values[0] = CStringGetTextDatum(key);
+	values[1] = bank_request_hash(request);
+	values[2] = CStringGetTextDatum(bank_error_sqlstate(error->code));
+	values[3] = CStringGetTextDatum(bank_error_message(error->code));
+	values[4] = CStringGetTextDatum(bank_error_text(error->detail));
+	values[5] = CStringGetTextDatum(bank_error_text(error->hint));
+	bank_plan_execute(&plan, values, NULL, false);
 }

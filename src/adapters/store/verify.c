@@ -67,7 +67,7 @@ static const struct
 			"FROM bank.idempotency_keys AS k "
 			"LEFT JOIN bank.events AS e ON e.aggregate_id OPERATOR(pg_catalog.=) k.aggregate_id "
 			"AND e.version OPERATOR(pg_catalog.=) k.version "
-			"WHERE e.position IS NULL"
+			"WHERE e.position IS NULL AND k.refusal IS NULL"
 		}
 	},
 	{

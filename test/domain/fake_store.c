@@ -1,0 +1,413 @@
+/*
+ * fake_store.c
+ *		The ports of the use cases, in memory.
+ */
+#include "fake_store.h"
+
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+FakeStore	fake;
+char		fake_trace[1024];
+char		fake_request[600];
+void		(*fake_meanwhile) (void);
+
+static FakeStore fake_before;
+static FakeStore fake_savepoint;
+static void (*fake_committed) (void);	/* what fake_meanwhile was, once it has been called */
+
+static void fake_free(void);
+
+/* A promise of the ports was broken: no test can go on. */
+static _Noreturn void
+fake_die(const char *what)
+{
+	printf("Bail out! fake store: %s (after \"%s\")\n", what, fake_trace);
+	exit(2);
+}
+
+/* Note a use of the ports. */
+__attribute__((format(printf, 1, 2)))
+static void
+fake_note(const char *format, ...)
+{
+	size_t		len = strlen(fake_trace);
+	va_list		args;
+
+	va_start(args, format);
+	(void) vsnprintf(fake_trace + len, sizeof(fake_trace) - len, format, args);
+	va_end(args);
+}
+
+/* An identifier that shows its number, below all that bank_clock_new_uuid makes. */
+BankUuid
+fake_uuid(int n)
+{
+	BankUuid	uuid;
+
+	memset(&uuid, 0, sizeof(uuid));
+	uuid.bytes[6] = 0x70;
+	uuid.bytes[8] = 0x80;
+	uuid.bytes[14] = (uint8_t) (n / 256);
+	uuid.bytes[15] = (uint8_t) (n % 256);
+	return uuid;
+}
+
+/* An empty ledger, on 2026-01-01. */
+void
+fake_reset(void)
+{
+	memset(&fake, 0, sizeof(fake));
+	fake.now = INT64_C(9497) * 86400 * 1000000;
+	fake_begin();
+}
+
+/* A transaction begins: remember where to go back to. */
+void
+fake_begin(void)
+{
+	fake_free();
+	fake_before = fake;
+	fake_trace[0] = '\0';
+	fake_meanwhile = NULL;
+	fake_committed = NULL;
+}
+
+/* A refusal takes everything back, but not the numbers and times that were drawn. */
+void
+fake_rollback(void)
+{
+	int64_t		serial = fake.serial;
+	int64_t		now = fake.now;
+	int			uuids = fake.uuids;
+
+	fake = fake_before;
+	fake.serial = serial;
+	fake.now = now;
+	fake.uuids = uuids;
+}
+
+/* --- ports/clock.h --- */
+
+int64_t
+bank_clock_now(void)
+{
+	return fake.now++;
+}
+
+void
+bank_clock_new_uuid(BankUuid *uuid)
+{
+	*uuid = fake_uuid(++fake.uuids);
+	uuid->bytes[0] = 1;
+}
+
+/* --- ports/event_store.h --- */
+
+/* The account with this identifier, or NULL. */
+static BankAccount *
+fake_find(const BankUuid *id)
+{
+	int			i;
+
+	for (i = 0; i < fake.n_accounts; i++)
+	{
+		if (bank_uuid_equal(&fake.accounts[i].id, id))
+			return &fake.accounts[i];
+	}
+	return NULL;
+}
+
+bool
+bank_store_lock_account(const BankUuid *account_id, BankAccount *account)
+{
+	BankAccount *found = fake_find(account_id);
+
+	fake_note("lock:%d ", account_id->bytes[15]);
+	if (found == NULL || found->opening.type == BANK_TYPE_HOUSE)
+		return false;
+	*account = *found;
+	return true;
+}
+
+/* One session has no one to wait for. */
+void
+bank_store_await_turn(const BankUuid *a, const BankUuid *b)
+{
+	(void) a;
+	(void) b;
+}
+
+bool
+bank_store_house_of(const BankUuid *account_id, char code[BANK_HOUSE_CODE_TEXT], char currency[4])
+{
+	int			i;
+
+	for (i = 0; i < fake.n_accounts; i++)
+	{
+		const BankAccount *stripe = &fake.accounts[i];
+
+		if (stripe->opening.type == BANK_TYPE_HOUSE &&
+			(bank_uuid_equal(&stripe->opening.house_account_id, account_id) ||
+			 bank_uuid_equal(&stripe->id, account_id)))
+		{
+			memcpy(code, stripe->opening.house_code, BANK_HOUSE_CODE_TEXT);
+			memcpy(currency, stripe->currency, 3);
+			currency[3] = '\0';
+			return true;
+		}
+	}
+	return false;
+}
+
+bool
+bank_store_lock_house(const char *code, const char *currency, BankAccount *account,
+					  BankHouseLookup *lookup)
+{
+	uint8_t		digest[12] = {0};
+	int			i;
+
+	fake_note("house:%s ", code);
+	memset(lookup, 0, sizeof(*lookup));
+	lookup->stripe = 1;
+	for (i = 0; i < fake.n_accounts; i++)
+	{
+		const BankAccount *stripe = &fake.accounts[i];
+
+		if (stripe->opening.type != BANK_TYPE_HOUSE ||
+			strcmp(stripe->opening.house_code, code) != 0)
+			continue;
+		lookup->code_known = true;
+		if (memcmp(stripe->currency, currency, 3) != 0)
+			continue;
+		lookup->known = true;
+		lookup->stripe = stripe->opening.stripe + 1;
+		if (!fake.stripe_busy)
+		{
+			*account = *stripe;
+			return true;
+		}
+	}
+	/* good enough for one ledger: letters of code and currency instead of a digest */
+	for (i = 0; code[i] != '\0'; i++)
+		digest[i % 8] = (uint8_t) (digest[i % 8] * 31 + code[i]);
+	memcpy(digest + 8, currency, 3);
+	bank_uuid_house(digest, &lookup->house_account_id);
+	return false;
+}
+
+bool
+bank_store_account_exists(const BankUuid *account_id)
+{
+	fake_note("exists ");
+	return fake_find(account_id) != NULL;
+}
+
+int64_t
+bank_store_next_account_serial(void)
+{
+	fake_note("serial ");
+	return ++fake.serial;
+}
+
+/* Check an event on one of its streams and apply it. */
+static void
+fake_apply(const BankEvent *event, bool as_peer)
+{
+	const BankUuid *id = as_peer ? &event->peer_id : &event->aggregate_id;
+	BankAccount *account = fake_find(id);
+	unsigned	flaws;
+
+	if (account == NULL)
+	{
+		if (fake.n_accounts == FAKE_ACCOUNTS)
+			fake_die("too many accounts");
+		account = &fake.accounts[fake.n_accounts++];
+		memset(account, 0, sizeof(*account));
+	}
+	flaws = bank_account_check(account, event, as_peer);
+	if (flaws != 0)
+		fake_die(bank_flaw_text(flaws));
+	bank_account_apply(account, event, as_peer);
+}
+
+void
+bank_store_append(BankEvent *event, const BankAccount *aggregate, const BankAccount *peer)
+{
+	const BankAccount *stored = fake_find(&event->aggregate_id);
+	const BankAccount *stored_peer = event->has_peer ? fake_find(&event->peer_id) : NULL;
+
+	fake_note("append:%s ", bank_event_type_name(event->type));
+	if ((aggregate == NULL) != (stored == NULL) || (peer == NULL) != (stored_peer == NULL) ||
+		(aggregate != NULL && aggregate->version != stored->version) ||
+		(peer != NULL && peer->version != stored_peer->version))
+		fake_die("append was not given the accounts the event was decided on");
+	if (fake.n_events == FAKE_EVENTS)
+		fake_die("too many events");
+	event->position = fake.n_events + 1;
+	fake.events[fake.n_events++] = *event;
+	fake_apply(event, false);
+	if (event->has_peer)
+		fake_apply(event, true);
+}
+
+void
+bank_store_append_all(BankEvent *const *events, int n, const BankAccount *const *accounts,
+					  int n_accounts)
+{
+	int			i;
+
+	(void) accounts;
+	(void) n_accounts;
+	for (i = 0; i < n; i++)
+		bank_store_append(events[i], fake_find(&events[i]->aggregate_id),
+						  events[i]->has_peer ? fake_find(&events[i]->peer_id) : NULL);
+}
+
+/* What a key stands for. */
+static BankKeyState
+fake_lookup(const char *key, const char *request, BankEvent *first, BankError *error)
+{
+	int			i;
+	int			e;
+
+	(void) snprintf(fake_request, sizeof(fake_request), "%s", request);
+	for (i = 0; i < fake.n_keys; i++)
+	{
+		if (strcmp(fake.keys[i].key, key) != 0)
+			continue;
+		if (strcmp(fake.keys[i].request, request) != 0)
+			return BANK_KEY_REFUSED;
+		if (fake.keys[i].denied)
+		{
+			*error = fake.keys[i].refusal;
+			return BANK_KEY_DENIED;
+		}
+		for (e = 0; e < fake.n_events; e++)
+		{
+			if (bank_uuid_equal(&fake.events[e].aggregate_id, &fake.keys[i].aggregate_id) &&
+				fake.events[e].version == fake.keys[i].version)
+			{
+				*first = fake.events[e];
+				return BANK_KEY_REPLAY;
+			}
+		}
+		fake_die("a key has no event");
+	}
+	return BANK_KEY_FREE;
+}
+
+/* Keep a new key; its outcome is still to be filled in. */
+static void
+fake_keep(const char *key, const char *request)
+{
+	if (fake.n_keys == FAKE_KEYS)
+		fake_die("too many keys");
+	memset(&fake.keys[fake.n_keys], 0, sizeof(fake.keys[0]));
+	(void) snprintf(fake.keys[fake.n_keys].key, sizeof(fake.keys[0].key), "%s", key);
+	(void) snprintf(fake.keys[fake.n_keys].request, sizeof(fake.keys[0].request), "%s", request);
+	fake.n_keys++;
+}
+
+BankKeyState
+bank_store_find_key(const char *key, const char *request, BankEvent *first, BankError *error)
+{
+	fake_note("find ");
+	return fake_lookup(key, request, first, error);
+}
+
+BankKeyState
+bank_store_claim_key(const char *key, const char *request, const BankUuid *aggregate_id,
+					 int64_t version, BankEvent *first, BankError *error)
+{
+	void		(*meanwhile) (void) = fake_meanwhile;
+	BankKeyState state;
+
+	fake_meanwhile = NULL;
+	if (meanwhile != NULL)
+		(fake_committed = meanwhile) ();
+	fake_note("claim ");
+	state = fake_lookup(key, request, first, error);
+	if (state == BANK_KEY_FREE)
+	{
+		fake_keep(key, request);
+		fake.keys[fake.n_keys - 1].aggregate_id = *aggregate_id;
+		fake.keys[fake.n_keys - 1].version = version;
+	}
+	return state;
+}
+
+void
+bank_store_deny_key(const char *key, const char *request, const BankError *error)
+{
+	int			i;
+
+	fake_note("deny ");
+	for (i = 0; i < fake.n_keys && strcmp(fake.keys[i].key, key) != 0; i++)
+		;
+	if (i == fake.n_keys)
+		fake_keep(key, request);
+	fake.keys[i].denied = true;
+	fake.keys[i].refusal = *error;
+}
+
+void
+bank_store_savepoint(void)
+{
+	fake_savepoint = fake;
+}
+
+void
+bank_store_release_savepoint(void)
+{
+}
+
+/* What another session has committed meanwhile stays. */
+void
+bank_store_rollback_to_savepoint(void)
+{
+	int			uuids = fake.uuids;
+	int64_t		now = fake.now;
+
+	fake = fake_savepoint;
+	fake.uuids = uuids;
+	fake.now = now;
+	if (fake_committed != NULL)
+		fake_committed();
+}
+
+/* What was allocated is kept in a list until the next command begins. */
+typedef struct FakeChunk
+{
+	struct FakeChunk *next;
+	max_align_t memory[];
+} FakeChunk;
+
+static FakeChunk *fake_chunks;
+
+void *
+bank_store_allocate(size_t size)
+{
+	FakeChunk  *chunk = calloc(1, sizeof(FakeChunk) + size);
+
+	if (chunk == NULL)
+		fake_die("out of memory");
+	chunk->next = fake_chunks;
+	fake_chunks = chunk;
+	return chunk->memory;
+}
+
+/* The memory of the last command. */
+static void
+fake_free(void)
+{
+	while (fake_chunks != NULL)
+	{
+		FakeChunk  *next = fake_chunks->next;
+
+		free(fake_chunks);
+		fake_chunks = next;
+	}
+}

@@ -1,0 +1,61 @@
+/*
+ * fake_store.h
+ *		The ports of the use cases, in memory: an event store, a clock, identifiers.
+ *
+ * It keeps what the real store promises and no more: accounts come from the
+ * events that were appended, an event that does not continue its streams ends
+ * the test program, positions follow each other. There is one session; what
+ * another one does meanwhile is played by fake_meanwhile.
+ *
+ * fake_trace tells in which order the ports were used.
+ */
+#ifndef BANK_TEST_FAKE_STORE_H
+#define BANK_TEST_FAKE_STORE_H
+
+#include "ports/clock.h"
+#include "ports/event_store.h"
+
+#define FAKE_ACCOUNTS 64
+#define FAKE_EVENTS 512
+#define FAKE_KEYS 64
+
+/* Everything the fake knows. A copy of it is a snapshot: see fake_rollback. */
+typedef struct FakeStore
+{
+	BankAccount accounts[FAKE_ACCOUNTS];
+	int			n_accounts;
+	BankEvent	events[FAKE_EVENTS];
+	int			n_events;
+	struct
+	{
+		char		key[300];
+		char		request[600];
+		BankUuid	aggregate_id;
+		int64_t		version;
+		bool		denied;			/* the outcome is this refusal, not an event */
+		BankError	refusal;
+	}			keys[FAKE_KEYS];
+	int			n_keys;
+	int64_t		serial;
+	int64_t		now;			/* what the clock says; ticks by one with every look */
+	int			uuids;
+	bool		stripe_busy;	/* another transaction has all stripes there are */
+} FakeStore;
+
+extern FakeStore fake;
+
+/* What was asked of the ports since fake_begin, such as "find lock:1 house:cash claim append ". */
+extern char fake_trace[1024];
+
+/* The canonical text of the last request that came with a key. */
+extern char fake_request[600];
+
+/* Called once, just before a key is claimed: what another session commits meanwhile. */
+extern void (*fake_meanwhile) (void);
+
+extern void fake_reset(void);
+extern void fake_begin(void);
+extern void fake_rollback(void);
+extern BankUuid fake_uuid(int n);
+
+#endif							/* BANK_TEST_FAKE_STORE_H */
