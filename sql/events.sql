@@ -105,4 +105,5 @@ COMMENT ON FUNCTION bank.guard_drop() IS
 CREATE EVENT TRIGGER banking_guard_drop ON ddl_command_start
   WHEN TAG IN ('DROP EXTENSION', 'DROP SCHEMA', 'DROP OWNED', 'DROP TABLE')
   EXECUTE FUNCTION bank.guard_drop();
+ALTER EVENT TRIGGER banking_guard_drop ENABLE ALWAYS;
 COMMENT ON EVENT TRIGGER banking_guard_drop IS 'Guards a ledger that has events against being dropped.';

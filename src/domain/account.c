@@ -444,17 +444,18 @@ bank_account_apply(BankAccount *account, const BankEvent *event, bool as_peer)
 		int64_t		balance = as_peer ? event->peer_balance : event->balance;
 		int64_t		sum;
 
-		if (bank_event_credits(event, as_peer))
-		{
-			if (bank_add_int64(account->credits, event->amount, &sum))
-				account->credits = sum;
-		}
-		else if (bank_add_int64(account->debits, event->amount, &sum))
-			account->debits = sum;
-		/* a flawed balance wins, see account.h: put the difference on one side */
-		if (balance != bank_account_balance(account) &&
-			bank_add_int64(balance, account->debits, &sum) && sum >= 0)
+		if (event->amount > 0 && bank_event_credits(event, as_peer) &&
+			bank_add_int64(account->credits, event->amount, &sum))
 			account->credits = sum;
+		else if (event->amount > 0 && !bank_event_credits(event, as_peer) &&
+				 bank_add_int64(account->debits, event->amount, &sum))
+			account->debits = sum;
+		/* a flawed balance wins, see account.h: start again from it */
+		if (balance != bank_account_balance(account))
+		{
+			account->credits = balance > 0 ? balance : 0;
+			account->debits = balance < -INT64_MAX ? INT64_MAX : balance < 0 ? -balance : 0;
+		}
 		if (bank_event_business_time(event) > account->business_at)
 			account->business_at = bank_event_business_time(event);
 	}

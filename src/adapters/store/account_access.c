@@ -53,6 +53,7 @@ typedef struct BankWrittenRow
 {
 	LocalTransactionId transaction; /* invalid: entry not in use */
 	uint64		used;			/* when last; the least recent entry makes room */
+	Oid			file;			/* the table's, which a new or rewritten table has another of */
 	ItemPointerData place;
 	BankUuid	account_id;
 	char		currency[3];
@@ -65,7 +66,8 @@ static uint64 bank_written_uses = 0;
 
 /* Remember the place of a row that was just written. */
 static void
-bank_written_remember(const BankAccount *account, const ItemPointerData *place)
+bank_written_remember(Relation accounts, const BankAccount *account,
+					  const ItemPointerData *place)
 {
 	LocalTransactionId transaction = bank_local_transaction_id();
 	BankWrittenRow *entry = &bank_written_rows[0];
@@ -86,6 +88,7 @@ bank_written_remember(const BankAccount *account, const ItemPointerData *place)
 	}
 	entry->transaction = transaction;
 	entry->used = ++bank_written_uses;
+	entry->file = accounts->rd_rel->relfilenode;
 	entry->place = *place;
 	entry->account_id = account->id;
 	memcpy(entry->currency, account->currency, sizeof(entry->currency));
@@ -186,7 +189,8 @@ bank_account_lookup_written(BankAccountLookup *lookup, BankWrittenRow *written)
 	lookup->slot = table_slot_create(lookup->accounts, NULL);
 	lookup->scan = NULL;
 	PushActiveSnapshot(GetTransactionSnapshot());
-	if (table_tuple_fetch_row_version(lookup->accounts, &written->place, GetActiveSnapshot(),
+	if (written->file == lookup->accounts->rd_rel->relfilenode &&
+		table_tuple_fetch_row_version(lookup->accounts, &written->place, GetActiveSnapshot(),
 									  lookup->slot))
 	{
 		HeapTuple	tuple = ExecFetchSlotHeapTuple(lookup->slot, false, &should_free);
@@ -373,7 +377,7 @@ bank_account_row_update(const BankAccount *account, int64 old_version)
 			ExecForceStoreHeapTuple(heap_modify_tuple(old, desc, values, nulls, replace), slot,
 									true);
 			simple_table_tuple_update(lookup.accounts, &tid, slot, GetActiveSnapshot(), &update);
-			bank_written_remember(account, &slot->tts_tid);
+			bank_written_remember(lookup.accounts, account, &slot->tts_tid);
 			if (bank_index_update_needed(update))
 				bank_account_insert_index_entries(lookup.accounts, slot, update);
 			ExecDropSingleTupleTableSlot(slot);

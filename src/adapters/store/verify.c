@@ -74,7 +74,7 @@ static const struct
 		"events_are_append_only",
 		{
 			.text = "SELECT 4 OPERATOR(pg_catalog.-) pg_catalog.count(*), "
-			"'a trigger of bank.events is missing or not enabled ALWAYS' "
+			"'a trigger that guards bank.events is missing or not enabled ALWAYS' "
 			"FROM (SELECT t.tgname FROM pg_catalog.pg_trigger AS t "
 			"WHERE t.tgrelid OPERATOR(pg_catalog.=) 'bank.events'::pg_catalog.regclass "
 			"AND t.tgenabled OPERATOR(pg_catalog.=) 'A' AND t.tgname OPERATOR(pg_catalog.=) ANY "
@@ -82,7 +82,7 @@ static const struct
 			"::pg_catalog.name[]) UNION ALL "
 			"SELECT e.evtname FROM pg_catalog.pg_event_trigger AS e "
 			"WHERE e.evtname OPERATOR(pg_catalog.=) 'banking_guard_drop' "
-			"AND e.evtenabled OPERATOR(pg_catalog.<>) 'D') AS t"
+			"AND e.evtenabled OPERATOR(pg_catalog.=) 'A') AS t"
 		}
 	},
 	{
