@@ -23,10 +23,10 @@ typedef struct BankOrder
 	BankOptions options;		/* expected_version is not used */
 } BankOrder;
 
-/* What became of it: refused when error.code is set, else *event. */
+/* What became of it: refused when error is set, else *event. */
 typedef struct BankOrderResult
 {
-	BankError	error;
+	const BankError *error;		/* from the store's allocator; NULL: accepted */
 	bool		replayed;
 	BankEvent	event;
 } BankOrderResult;

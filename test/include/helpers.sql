@@ -98,7 +98,8 @@ AS $$
   GROUP BY currency HAVING sum(debits) <> sum(credits)
   UNION ALL
   SELECT format('key %s has no event', idempotency_key) FROM bank.idempotency_keys AS k
-  WHERE NOT EXISTS (SELECT FROM bank.events AS e
+  WHERE k.aggregate_id IS NOT NULL
+    AND NOT EXISTS (SELECT FROM bank.events AS e
                     WHERE e.aggregate_id = k.aggregate_id AND e.version = k.version)
   UNION ALL
   SELECT format('bank_verify says %s: %s %s', invariant, failures, detail) FROM public.bank_verify() WHERE NOT ok

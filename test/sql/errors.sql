@@ -97,7 +97,8 @@ INSERT INTO bad_input (subject, command) VALUES
   ('deposit beyond the ceiling', 'bank_deposit(a(6), ''50.01 HTG'')'),
   ('transfer beyond the ceiling', 'bank_transfer(a(1), a(6), ''50.01 HTG'')'),
   ('ceiling below the balance', 'bank_set_limits(a(6), overdraft_limit => ''100 HTG'', balance_limit => ''449.99 HTG'')'),
-  ('negative limit', 'bank_set_limits(a(6), overdraft_limit => ''-1 HTG'')');
+  ('negative limit', 'bank_set_limits(a(6), overdraft_limit => ''-1 HTG'')'),
+  ('ceiling set and removed at once', 'bank_set_limits(a(6), balance_limit => ''600 HTG'', remove_balance_limit => true)');
 
 -- Versions
 INSERT INTO bad_input (subject, command)
@@ -220,6 +221,7 @@ ORDER BY who.line, c.line;
 INSERT INTO bad_input (subject, command) VALUES
   ('balance_at NULL', 'bank_balance_at(a(1), NULL)'),
   ('balance_at, as_recorded NULL', 'bank_balance_at(a(1), now(), NULL)'),
+  ('before_version for a house account', 'bank_transactions(cash(), before_version => 5)'),
   ('page 0', 'bank_transactions(a(1), page => 0)'),
   ('page -1', 'bank_transactions(a(1), page => -1)'),
   ('page NULL', 'bank_transactions(a(1), page => NULL)'),

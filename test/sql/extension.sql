@@ -64,6 +64,11 @@ DROP EXTENSION banking CASCADE;
 \c
 SET client_min_messages = warning;
 DROP SCHEMA ledger CASCADE;
+-- ... nor where triggers do not fire as usual,
+\c
+SET client_min_messages = warning;
+SET session_replication_role = replica;
+DROP EXTENSION banking CASCADE;
 -- ... nor by way of its owner,
 \c
 SET client_min_messages = warning;

@@ -40,6 +40,18 @@ SELECT bank.require_account(a(1));
 SELECT bank_money(1, 'HTG') + '2 HTG', bank_account_number_valid('000000000195');
 RESET ROLE;
 
+-- Views can be given to whoever may read everything.
+GRANT SELECT ON bank_accounts, bank_events, bank_trial_balance, bank_progress TO regress_banking_nobody;
+SET ROLE regress_banking_nobody;
+SELECT account_type, balance FROM bank_accounts ORDER BY 1;
+SELECT event_type, event_data ->> 'amount' AS amount, peer_id IS NULL AS alone FROM bank_events ORDER BY position;
+SELECT * FROM bank_trial_balance;
+SELECT * FROM bank_progress;
+UPDATE bank_events SET metadata = '{}';
+SELECT bank_balance(a(1));
+RESET ROLE;
+REVOKE ALL ON bank_accounts, bank_events, bank_trial_balance, bank_progress FROM regress_banking_nobody;
+
 -- A teller may call functions, all that are there.
 DO $$
 DECLARE

@@ -31,14 +31,14 @@ my %decimals = (HTG => 2, USD => 2, JPY => 0, KWD => 3);
 srand($seed);
 
 # ---------------------------------------------------------------------------------------------
-# The model. %$ledger is what a rollback takes back; the rest is not.
+# The model. %$ledger and @events are what a rollback takes back; the sequences are not.
 
 my $ledger = {
 	accounts => {},		# id => account; house accounts under "code/currency"
 	codes => { map { $_ => 1 } qw(cash external fees interest exchange suspense) },
 	keys => {},			# key => { request, row, flag }
-	events => [],
 };
+my @events;
 my $position = 0;
 my $serial = 0;
 
@@ -123,7 +123,7 @@ sub append
 		$account->{ $delta->is_pos ? 'credits' : 'debits' } += abs($delta) if defined $delta;
 		push @seen, [ $account->{id}, $account->{version}, $delta, balance($account) ];
 	}
-	push @{ $ledger->{events} },
+	push @events,
 	  { position => $position, type => $type, occurred => $c->{occurred}, sides => \@seen };
 	return;
 }
@@ -639,8 +639,23 @@ sub expect_accounts
 	return;
 }
 
+# The model as it is now, and back to it.
+sub remember
+{
+	return { ledger => dclone($ledger), events => scalar(@events) };
+}
+
+sub go_back
+{
+	my ($then) = @_;
+
+	$ledger = dclone($then->{ledger});
+	$#events = $then->{events} - 1;
+	return;
+}
+
 my @keyed;	# commands with keys, to be asked again
-my @undo;	# copies of the ledger: at BEGIN, at each SAVEPOINT
+my @undo;	# what there was at BEGIN, and at each SAVEPOINT
 my $failed = 0;
 
 foreach my $n (1 .. 20)
@@ -656,12 +671,12 @@ while (@expected < $commands)
 	if (!@undo && chance(6))
 	{
 		expect('BEGIN;', '00000');
-		push @undo, dclone($ledger);
+		push @undo, remember();
 	}
 	elsif (@undo && chance(10) && !$failed)
 	{
 		expect('SAVEPOINT s' . scalar(@undo) . ';', '00000');
-		push @undo, dclone($ledger);
+		push @undo, remember();
 	}
 	elsif (@undo > 1 && chance($failed ? 50 : 10))
 	{
@@ -669,7 +684,7 @@ while (@expected < $commands)
 
 		expect("ROLLBACK TO SAVEPOINT s$keep;", '00000');
 		$#undo = $keep;
-		$ledger = dclone($undo[$keep]);
+		go_back($undo[$keep]);
 		$failed = 0;
 	}
 	elsif (@undo > 1 && !$failed && chance(5))
@@ -684,7 +699,7 @@ while (@expected < $commands)
 		my $commit = chance(70);
 
 		expect($commit ? 'COMMIT;' : 'ROLLBACK;', '00000');
-		$ledger = $undo[0] if $failed || !$commit;
+		go_back($undo[0]) if $failed || !$commit;
 		@undo = ();
 		$failed = 0;
 	}
@@ -705,7 +720,7 @@ while (@expected < $commands)
 if (@undo)
 {
 	expect('COMMIT;', '00000');
-	$ledger = $undo[0] if $failed;
+	go_back($undo[0]) if $failed;
 }
 expect_accounts();
 
@@ -804,10 +819,10 @@ is($node->safe_psql('postgres', 'SELECT repaired FROM bank_rebuild()'), 0, 'bank
 my %recorded = map { $_->[0] => $_->[1] } query_rows($node, 'postgres',
 	'SELECT position, (extract(epoch FROM recorded_at) * 1000000)::bigint FROM bank_events');
 is(join(' ', sort { $a <=> $b } keys %recorded),
-	join(' ', map { $_->{position} } @{ $ledger->{events} }),
+	join(' ', map { $_->{position} } @events),
 	'the events are those of the model');
 my %streams;
-foreach my $event (@{ $ledger->{events} })
+foreach my $event (@events)
 {
 	my $recorded_at = $recorded{ $event->{position} };
 

@@ -2,8 +2,8 @@
  * batch.c
  *		SQL function bank_post_transfers: decode arrays, run the use case, encode rows.
  *
- * Transactions: the caller's. Memory: arrays decoded and results in the call's
- * context, about 1.5 kB per order in all.
+ * Transactions: the caller's. Memory: the arrays taken apart, and results, in the
+ * call's context; see application/batch.c for the amounts.
  */
 #include "postgres.h"
 
@@ -88,7 +88,7 @@ bank_column_has(const BankColumn *column, int i)
 static void
 bank_batch_put(ReturnSetInfo *rsinfo, int i, const BankOrderResult *result)
 {
-	bool		ok = result->error.code == BANK_OK;
+	bool		ok = result->error == NULL;
 	Datum		values[7];
 	bool		nulls[7] = {false};
 
@@ -97,9 +97,9 @@ bank_batch_put(ReturnSetInfo *rsinfo, int i, const BankOrderResult *result)
 	nulls[2] = nulls[3] = nulls[4] = ok;
 	if (!ok)
 	{
-		values[2] = CStringGetTextDatum(bank_error_sqlstate(result->error.code));
-		values[3] = CStringGetTextDatum(bank_error_message(result->error.code));
-		values[4] = CStringGetTextDatum(bank_error_text(result->error.detail));
+		values[2] = CStringGetTextDatum(bank_error_sqlstate(result->error->code));
+		values[3] = CStringGetTextDatum(bank_error_message(result->error->code));
+		values[4] = CStringGetTextDatum(bank_error_text(result->error->detail));
 	}
 	nulls[5] = !ok;
 	values[5] = bank_uuid_datum(&result->event.event_id);

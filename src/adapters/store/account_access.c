@@ -24,7 +24,6 @@
 #include "catalog/namespace.h"
 #include "executor/executor.h"
 #include "nodes/execnodes.h"
-#include "storage/proc.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
@@ -39,97 +38,6 @@ typedef struct BankAccountLookup
 	TupleTableSlot *slot;		/* the row found */
 	IndexScanDesc scan;
 } BankAccountLookup;
-
-/*
- * Rows this transaction has written, by their places. While it lasts, none of
- * the older versions can be pruned, so that an index lookup of a row that it
- * writes again and again (a stripe, a payer of salaries) would walk over all of
- * them. An entry is a hint: what is found there must be visible, written by this
- * transaction and have the identifier, else the index is asked.
- */
-#define BANK_WRITTEN_ROWS 16
-
-typedef struct BankWrittenRow
-{
-	LocalTransactionId transaction; /* invalid: entry not in use */
-	uint64		used;			/* when last; the least recent entry makes room */
-	Oid			file;			/* the table's, which a new or rewritten table has another of */
-	ItemPointerData place;
-	BankUuid	account_id;
-	char		currency[3];
-	char		house_code[BANK_HOUSE_CODE_TEXT];
-	int32		stripe;
-} BankWrittenRow;
-
-static BankWrittenRow bank_written_rows[BANK_WRITTEN_ROWS];
-static uint64 bank_written_uses = 0;
-
-/* Remember the place of a row that was just written. */
-static void
-bank_written_remember(Relation accounts, const BankAccount *account,
-					  const ItemPointerData *place)
-{
-	LocalTransactionId transaction = bank_local_transaction_id();
-	BankWrittenRow *entry = &bank_written_rows[0];
-	int			i;
-
-	for (i = 0; i < BANK_WRITTEN_ROWS; i++)
-	{
-		BankWrittenRow *candidate = &bank_written_rows[i];
-
-		if (candidate->transaction == transaction &&
-			bank_uuid_equal(&candidate->account_id, &account->id))
-		{
-			entry = candidate;
-			break;
-		}
-		if (candidate->used < entry->used)
-			entry = candidate;
-	}
-	entry->transaction = transaction;
-	entry->used = ++bank_written_uses;
-	entry->file = accounts->rd_rel->relfilenode;
-	entry->place = *place;
-	entry->account_id = account->id;
-	memcpy(entry->currency, account->currency, sizeof(entry->currency));
-	memcpy(entry->house_code, account->opening.house_code, sizeof(entry->house_code));
-	entry->stripe = account->opening.stripe;
-}
-
-/* The entry of an account in this transaction, or NULL. */
-static BankWrittenRow *
-bank_written_find(const BankUuid *account_id)
-{
-	LocalTransactionId transaction = bank_local_transaction_id();
-	int			i;
-
-	for (i = 0; i < BANK_WRITTEN_ROWS; i++)
-	{
-		if (bank_written_rows[i].transaction == transaction &&
-			bank_uuid_equal(&bank_written_rows[i].account_id, account_id))
-			return &bank_written_rows[i];
-	}
-	return NULL;
-}
-
-/* The entry of a stripe in this transaction, or NULL. */
-static BankWrittenRow *
-bank_written_find_stripe(const char *code, const char *currency, int32 stripe)
-{
-	LocalTransactionId transaction = bank_local_transaction_id();
-	int			i;
-
-	for (i = 0; i < BANK_WRITTEN_ROWS; i++)
-	{
-		BankWrittenRow *entry = &bank_written_rows[i];
-
-		if (entry->transaction == transaction && entry->stripe == stripe &&
-			memcmp(entry->currency, currency, sizeof(entry->currency)) == 0 &&
-			strcmp(entry->house_code, code) == 0)
-			return entry;
-	}
-	return NULL;
-}
 
 /*
  * Begin a lookup in a fresh snapshot (in READ COMMITTED), as a statement would
@@ -170,51 +78,60 @@ bank_account_lookup_end(BankAccountLookup *lookup)
 }
 
 /*
- * Begin a lookup at the place of a row this transaction has written, and so
- * holds; the row is in lookup->slot. False, with nothing to end: it is not there.
- * After ROLLBACK TO SAVEPOINT the place may be anybody's again, so the version
- * found must be one that this transaction has written.
+ * Does this transaction hold the row version: has it written it, or locked it?
+ * Not so any more when that was after a savepoint it has gone back to.
  */
 static bool
-bank_account_lookup_written(BankAccountLookup *lookup, BankWrittenRow *written)
+bank_account_is_held(TupleTableSlot *slot)
 {
-	bool		isnull;
 	bool		should_free;
-	BankUuid	found;
+	HeapTupleHeader header = ExecFetchSlotHeapTuple(slot, false, &should_free)->t_data;
 
-	if (written == NULL)
+	if (TransactionIdIsCurrentTransactionId(HeapTupleHeaderGetXmin(header)))
+		return true;
+	return (header->t_infomask & (HEAP_XMAX_INVALID | HEAP_XMAX_IS_MULTI)) == 0 &&
+		HEAP_XMAX_IS_LOCKED_ONLY(header->t_infomask) &&
+		TransactionIdIsCurrentTransactionId(HeapTupleHeaderGetRawXmax(header));
+}
+
+/*
+ * Begin a lookup at the remembered place of a row that this transaction holds;
+ * the row is in lookup->slot. False, with nothing to end: it is not there.
+ */
+static bool
+bank_account_lookup_held(BankAccountLookup *lookup, const BankUuid *account_id)
+{
+	Oid			file;
+	ItemPointerData place;
+	BankUuid	found;
+	bool		isnull;
+
+	if (!bank_place_find(account_id, &file, &place))
 		return false;
 	lookup->accounts = table_open(get_relname_relid("accounts", get_namespace_oid("bank", false)),
 								  RowExclusiveLock);
 	lookup->slot = table_slot_create(lookup->accounts, NULL);
 	lookup->scan = NULL;
 	PushActiveSnapshot(GetTransactionSnapshot());
-	if (written->file == lookup->accounts->rd_rel->relfilenode &&
-		table_tuple_fetch_row_version(lookup->accounts, &written->place, GetActiveSnapshot(),
+	if (file == lookup->accounts->rd_rel->relfilenode &&
+		table_tuple_fetch_row_version(lookup->accounts, &place, GetActiveSnapshot(),
 									  lookup->slot))
 	{
-		HeapTuple	tuple = ExecFetchSlotHeapTuple(lookup->slot, false, &should_free);
-
 		bank_uuid_from_datum(slot_getattr(lookup->slot, Anum_account_account_id, &isnull), &found);
-		if (bank_uuid_equal(&found, &written->account_id) &&
-			TransactionIdIsCurrentTransactionId(HeapTupleHeaderGetXmin(tuple->t_data)))
-		{
-			written->used = ++bank_written_uses;
+		if (bank_uuid_equal(&found, account_id) && bank_account_is_held(lookup->slot))
 			return true;
-		}
 	}
 	bank_account_lookup_end(lookup);
-	written->transaction = InvalidLocalTransactionId;
 	return false;
 }
 
-/* The state of a row this transaction has written, if it is known where. */
+/* The state of a row that this transaction holds, if it is known where. */
 static bool
-bank_account_read_written(BankWrittenRow *written, BankAccount *account)
+bank_account_read_held(const BankUuid *account_id, BankAccount *account)
 {
 	BankAccountLookup lookup;
 
-	if (!bank_account_lookup_written(&lookup, written))
+	if (!bank_account_lookup_held(&lookup, account_id))
 		return false;
 	slot_getallattrs(lookup.slot);
 	bank_account_from_values(lookup.slot->tts_values, lookup.slot->tts_isnull, account);
@@ -265,6 +182,7 @@ bank_account_lock_by_index(const char *index_name, const Datum *values,
 	{
 		slot_getallattrs(lookup.slot);
 		bank_account_from_values(lookup.slot->tts_values, lookup.slot->tts_isnull, account);
+		bank_place_remember(account, lookup.accounts->rd_rel->relfilenode, &lookup.slot->tts_tid);
 	}
 	bank_account_lookup_end(&lookup);
 	return locked;
@@ -277,7 +195,7 @@ bank_account_row_lock(const BankUuid *account_id, BankAccount *account)
 	const RegProcedure equals[] = {F_UUID_EQ};
 	Datum		values[] = {bank_uuid_datum(account_id)};
 
-	return bank_account_read_written(bank_written_find(account_id), account) ||
+	return bank_account_read_held(account_id, account) ||
 		bank_account_lock_by_index("accounts_pkey", values, equals, 1, LockWaitBlock, false,
 								   account);
 }
@@ -288,11 +206,9 @@ bank_store_lock_account(const BankUuid *account_id, BankAccount *account)
 {
 	const RegProcedure equals[] = {F_UUID_EQ};
 	Datum		values[] = {bank_uuid_datum(account_id)};
-	BankWrittenRow *written = bank_written_find(account_id);
 
-	if (written != NULL && written->house_code[0] == '\0' &&
-		bank_account_read_written(written, account))
-		return true;
+	if (bank_account_read_held(account_id, account))
+		return account->opening.type != BANK_TYPE_HOUSE;
 	return bank_account_lock_by_index("accounts_pkey", values, equals, 1, LockWaitBlock, true,
 									  account);
 }
@@ -307,8 +223,10 @@ bank_account_row_lock_stripe(const char *code, const char *currency, int32 strip
 {
 	const RegProcedure equals[] = {F_TEXTEQ, F_TEXTEQ, F_INT4EQ};
 	Datum		values[3];
+	BankUuid	account_id;
 
-	if (bank_account_read_written(bank_written_find_stripe(code, currency, stripe), account))
+	if (bank_place_find_stripe(code, currency, stripe, &account_id) &&
+		bank_account_read_held(&account_id, account))
 		return true;
 	values[0] = CStringGetTextDatum(code);
 	values[1] = CStringGetTextDatum(currency);
@@ -346,7 +264,7 @@ bank_account_row_update(const BankAccount *account, int64 old_version)
 	BankAccountLookup lookup;
 	bool		found = false;
 
-	if (bank_account_lookup_written(&lookup, bank_written_find(&account->id)))
+	if (bank_account_lookup_held(&lookup, &account->id))
 		found = true;
 	else
 		bank_account_lookup_begin(&lookup, "accounts_pkey", key, equals, 1);
@@ -377,7 +295,7 @@ bank_account_row_update(const BankAccount *account, int64 old_version)
 			ExecForceStoreHeapTuple(heap_modify_tuple(old, desc, values, nulls, replace), slot,
 									true);
 			simple_table_tuple_update(lookup.accounts, &tid, slot, GetActiveSnapshot(), &update);
-			bank_written_remember(lookup.accounts, account, &slot->tts_tid);
+			bank_place_remember(account, lookup.accounts->rd_rel->relfilenode, &slot->tts_tid);
 			if (bank_index_update_needed(update))
 				bank_account_insert_index_entries(lookup.accounts, slot, update);
 			ExecDropSingleTupleTableSlot(slot);

@@ -74,6 +74,13 @@ extern void bank_account_mutable_values(const BankAccount *account, Datum *value
 extern bool bank_account_row_insert(const BankAccount *account);
 extern bool bank_account_row_update_spi(const BankAccount *account, int64 old_version);
 
+/* places.c */
+extern void bank_place_remember(const BankAccount *account, Oid file,
+								const ItemPointerData *place);
+extern bool bank_place_find(const BankUuid *account_id, Oid *file, ItemPointerData *place);
+extern bool bank_place_find_stripe(const char *code, const char *currency, int32 stripe,
+								   BankUuid *account_id);
+
 /* account_access.c */
 extern bool bank_account_row_lock(const BankUuid *account_id, BankAccount *account);
 extern bool bank_account_row_lock_stripe(const char *code, const char *currency, int32 stripe,

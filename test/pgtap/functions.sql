@@ -1,0 +1,125 @@
+-- Every function of the extension: volatility, strictness, parallel safety, whose rights it uses,
+-- who may call it. A new function fails here until somebody has decided all that for it.
+-- Needs a database of its own.
+\set ON_ERROR_STOP on
+\set QUIET on
+\pset format unaligned
+\pset tuples_only on
+SET client_min_messages = warning;
+CREATE EXTENSION pgtap;
+CREATE EXTENSION banking;
+
+BEGIN;
+SELECT no_plan();
+
+CREATE VIEW f AS
+SELECT p.oid, p.oid::regprocedure AS name, p.proname, n.nspname, l.lanname, p.prokind, p.prosecdef, p.proconfig, p.proargnames,
+       CASE p.provolatile WHEN 'i' THEN 'immutable' WHEN 's' THEN 'stable' ELSE 'volatile' END AS volatility,
+       CASE p.proparallel WHEN 's' THEN 'safe' WHEN 'r' THEN 'restricted' ELSE 'unsafe' END AS parallel, p.proisstrict AS strict,
+       has_function_privilege('public', p.oid, 'EXECUTE') AS for_public
+FROM pg_depend AS d
+JOIN pg_extension AS e ON e.oid = d.refobjid AND e.extname = 'banking'
+JOIN pg_proc AS p ON p.oid = d.objid
+JOIN pg_namespace AS n ON n.oid = p.pronamespace
+JOIN pg_language AS l ON l.oid = p.prolang
+WHERE d.classid = 'pg_proc'::regclass AND d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e';
+
+-- What was decided. kind: command, query, maintenance, helper (of queries), internal, harmless.
+CREATE TABLE decided (kind text, schema text, name text);
+INSERT INTO decided SELECT 'command', 'public', unnest(ARRAY['bank_create_account', 'bank_create_house_account', 'bank_deposit',
+  'bank_withdraw', 'bank_transfer', 'bank_freeze', 'bank_unfreeze', 'bank_close', 'bank_set_limits', 'bank_post_transfers',
+  'bank_execute', 'bank_execute_batch']);
+INSERT INTO decided SELECT 'query', 'public', unnest(ARRAY['bank_account', 'bank_accounts_of', 'bank_account_exists', 'bank_balance',
+  'bank_balance_at', 'bank_transactions', 'bank_statement', 'bank_account_events']);
+INSERT INTO decided SELECT 'maintenance', 'public', unnest(ARRAY['bank_verify', 'bank_rebuild']);
+INSERT INTO decided SELECT 'helper', 'bank', unnest(ARRAY['require_account', 'logical_account', 'latest_business_time', 'version_at',
+  'last_version_until', 'balance_at']);
+-- Called by the server, or by views that a role may be allowed to read; they tell nobody anything by themselves.
+INSERT INTO decided SELECT 'internal', 'bank', unnest(ARRAY['events_apply', 'events_refuse_change', 'guard_drop', 'progress']);
+-- The money type, and what only computes on its arguments.
+INSERT INTO decided SELECT 'harmless', 'public', unnest(ARRAY['bank_money', 'bank_amount', 'bank_currency', 'bank_money_allocate',
+  'sum', 'min', 'max', 'bank_account_number_valid']);
+INSERT INTO decided SELECT 'harmless', 'bank', unnest(ARRAY['minor_to_numeric', 'minor_to_text', 'money_in', 'money_out', 'money_recv',
+  'money_send', 'money_add', 'money_subtract', 'money_multiply', 'multiply_money', 'money_eq', 'money_ne', 'money_lt', 'money_le',
+  'money_gt', 'money_ge', 'money_order', 'money_order_lt', 'money_order_le', 'money_order_gt', 'money_order_ge', 'money_sortsupport',
+  'money_hash', 'money_hash_extended', 'money_smaller', 'money_larger', 'money_ltsel', 'money_lesel', 'money_gtsel', 'money_gesel']);
+
+SELECT is_empty($$SELECT f.name FROM f LEFT JOIN decided AS d ON d.schema = f.nspname AND d.name = f.proname WHERE d.name IS NULL$$,
+                'every function has been decided on');
+SELECT is_empty($$SELECT d.schema, d.name FROM decided AS d LEFT JOIN f ON d.schema = f.nspname AND d.name = f.proname WHERE f.name IS NULL$$,
+                'what was decided on is there');
+SELECT is_empty($$SELECT nspname, proname FROM f WHERE prokind <> 'a' GROUP BY 1, 2 HAVING count(*) > 1$$, 'no overloads');
+SELECT is_empty($$SELECT f.name FROM f JOIN pg_proc AS p USING (oid) WHERE p.provariadic <> 0 OR (p.prorettype = 'record'::regtype AND p.proallargtypes IS NULL)$$,
+                'no VARIADIC, no untyped record');
+
+-- Who may call it.
+SELECT is_empty($$SELECT f.name FROM f JOIN decided AS d ON d.schema = f.nspname AND d.name = f.proname
+                  WHERE f.for_public <> (d.kind IN ('harmless', 'internal'))$$, 'PUBLIC may call what is harmless, and nothing else');
+SELECT is_empty($$SELECT f.name FROM f, pg_proc AS p WHERE p.oid = f.oid AND p.proacl IS NOT NULL
+                  AND EXISTS (SELECT FROM aclexplode(p.proacl) AS a WHERE a.grantee NOT IN (0, p.proowner))$$,
+                'nobody else has been granted anything');
+SELECT is_empty($$SELECT c.oid::regclass FROM pg_class AS c WHERE c.relkind IN ('r', 'v', 'S') AND (c.relnamespace = 'bank'::regnamespace OR c.relname LIKE 'bank\_%')
+                  AND EXISTS (SELECT FROM aclexplode(c.relacl) AS a WHERE a.grantee <> c.relowner)$$,
+                'nobody but the owner has a right on tables, views and sequences');
+
+-- Whose rights it uses, and where it finds names.
+SELECT is_empty($$SELECT name FROM f WHERE prosecdef AND NOT coalesce('search_path=pg_catalog, pg_temp' = ANY (proconfig), false)$$,
+                'SECURITY DEFINER comes with a fixed search_path');
+SELECT is_empty($$SELECT name FROM f WHERE lanname IN ('sql', 'plpgsql') AND NOT coalesce('search_path=pg_catalog, pg_temp' = ANY (proconfig), false)$$,
+                'what is written in SQL or PL/pgSQL has a fixed search_path');
+SELECT is_empty($$SELECT f.name FROM f JOIN decided AS d ON d.schema = f.nspname AND d.name = f.proname
+                  WHERE f.prosecdef <> (d.kind = 'query')$$, 'queries, and only they, are SECURITY DEFINER');
+
+-- Volatility, strictness, parallel safety.
+CREATE FUNCTION odd(kind text, volatility text, parallel text, strict boolean, except_names text[] DEFAULT '{}') RETURNS SETOF regprocedure
+LANGUAGE sql AS $$
+  SELECT f.name FROM f JOIN decided AS d ON d.schema = f.nspname AND d.name = f.proname
+  WHERE d.kind = odd.kind AND f.prokind = 'f' AND f.proname <> ALL (except_names)
+    AND (f.volatility, f.parallel, f.strict) IS DISTINCT FROM (odd.volatility, odd.parallel, odd.strict)
+$$;
+SELECT is_empty($$SELECT odd('command', 'volatile', 'unsafe', false, '{bank_execute,bank_execute_batch}')$$, 'commands are volatile, parallel unsafe, and tell a missing argument');
+SELECT is_empty($$SELECT odd('query', 'stable', 'safe', false)$$, 'queries are stable, parallel safe, and tell a missing argument');
+SELECT is_empty($$SELECT odd('helper', 'stable', 'safe', false)$$, 'their helpers are too');
+SELECT is_empty($$SELECT odd('harmless', 'immutable', 'safe', true, '{money_ltsel,money_lesel,money_gtsel,money_gesel}')$$, 'the rest is immutable, strict and parallel safe');
+SELECT is_empty($$SELECT name FROM f WHERE proname ~ '^money_(lt|le|gt|ge)sel$' AND (volatility, parallel, strict) IS DISTINCT FROM ('stable', 'safe', true)$$,
+                'estimators are stable, strict and parallel safe');
+SELECT is_empty($$SELECT name FROM f WHERE prokind = 'a' AND (volatility, parallel) IS DISTINCT FROM ('immutable', 'safe')$$, 'aggregates are immutable and parallel safe');
+SELECT is(ARRAY(SELECT format('%s %s %s %s', proname, volatility, parallel, strict) FROM f WHERE proname IN ('bank_verify', 'bank_rebuild') ORDER BY 1),
+          ARRAY['bank_rebuild volatile unsafe f', 'bank_verify stable unsafe f'], 'verifying is stable, rebuilding volatile');
+SELECT is(ARRAY(SELECT format('%s %s %s %s', proname, volatility, parallel, strict) FROM f WHERE proname IN ('bank_execute', 'bank_execute_batch') ORDER BY 1),
+          ARRAY['bank_execute volatile unsafe t', 'bank_execute_batch volatile unsafe t'], 'commands as JSON are volatile and parallel unsafe; null gives null');
+SELECT is_empty($$SELECT odd('internal', 'volatile', 'unsafe', false, '{progress}')$$, 'trigger functions are volatile and parallel unsafe');
+SELECT is_empty($$SELECT name FROM f WHERE lanname NOT IN ('c', 'sql', 'plpgsql', 'internal')$$, 'no other languages are needed');
+
+-- The signatures that PostgREST and PostGraphile rely on: names of the common options, all with defaults, after what is required.
+SELECT is_empty($$
+  SELECT f.name FROM f JOIN decided AS d ON d.schema = f.nspname AND d.name = f.proname JOIN pg_proc AS p USING (oid)
+  WHERE d.kind = 'command' AND f.proname NOT IN ('bank_post_transfers', 'bank_execute', 'bank_execute_batch')
+    AND NOT (array_to_string(f.proargnames, ' ') ~ ' expected_version idempotency_key occurred_at metadata( |$)'
+             OR array_to_string(f.proargnames, ' ') ~ '^(account_id) expected_version idempotency_key occurred_at metadata( |$)')$$,
+  'commands take expected_version, idempotency_key, occurred_at and metadata, in this order');
+SELECT is_empty($$
+  SELECT f.name FROM f JOIN decided AS d ON d.schema = f.nspname AND d.name = f.proname JOIN pg_proc AS p USING (oid)
+  WHERE d.kind = 'command' AND f.proname NOT IN ('bank_post_transfers', 'bank_execute', 'bank_execute_batch')
+    AND p.pronargs - p.pronargdefaults <> array_position(f.proargnames, 'expected_version') - 1$$,
+  'required arguments stand before the options, everything after them has a default');
+SELECT is_empty($$SELECT f.name FROM f JOIN decided AS d ON d.schema = f.nspname AND d.name = f.proname
+                  WHERE d.kind IN ('command', 'query') AND f.proargnames IS NULL AND f.proname <> 'bank_execute'$$,
+                'every argument has a name, but the one that is a whole HTTP request for PostgREST');
+SELECT is_empty($$SELECT f.name FROM f JOIN pg_proc AS p USING (oid)
+                  WHERE f.proname IN ('bank_create_account', 'bank_create_house_account', 'bank_account') AND p.prorettype <> 'bank_accounts'::regtype
+                     OR f.proname IN ('bank_deposit', 'bank_withdraw', 'bank_transfer', 'bank_freeze', 'bank_unfreeze', 'bank_close', 'bank_set_limits')
+                        AND p.prorettype <> 'bank_receipt'::regtype$$, 'commands return an account or a receipt');
+
+-- The money type.
+SELECT is((SELECT format('%s %s %s %s', typlen, typbyval, typalign, typstorage) FROM pg_type WHERE typname = 'bank_money'), '16 f d p', 'bank_money has 16 bytes');
+SELECT is(ARRAY(SELECT amname::text FROM pg_opclass JOIN pg_am ON pg_am.oid = opcmethod WHERE opcintype = 'bank_money'::regtype AND opcdefault ORDER BY 1),
+          ARRAY['btree', 'hash'], 'it has one default operator class for btree and one for hash');
+SELECT is_empty($$SELECT o.oid::regoperator FROM pg_operator AS o JOIN pg_amop AS a ON a.amopopr = o.oid
+                  WHERE o.oprname IN ('<', '<=', '>=', '>') AND o.oprleft = 'bank_money'::regtype$$,
+                'operators that can fail are in no operator class');
+SELECT is(ARRAY(SELECT format('%s %s %s', castsource::regtype, casttarget::regtype, castcontext) FROM pg_cast WHERE 'bank_money'::regtype IN (castsource, casttarget)),
+          ARRAY['bank_money numeric e'], 'the only cast is explicit, to numeric');
+
+SELECT * FROM finish();
+ROLLBACK;

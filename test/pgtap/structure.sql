@@ -1,0 +1,176 @@
+-- The ledger as a DBA finds it: schemas, tables, columns, constraints, indexes, sequences, triggers,
+-- comments, and what pg_dump takes along. Needs a database of its own.
+\set ON_ERROR_STOP on
+\set QUIET on
+\pset format unaligned
+\pset tuples_only on
+SET client_min_messages = warning;
+CREATE EXTENSION pgtap;
+CREATE EXTENSION banking;
+
+BEGIN;
+SELECT no_plan();
+
+-- Where things are.
+SELECT has_extension('public', 'banking', 'the extension is in the schema that was asked for');
+SELECT schema_owner_is('bank', current_user, 'schema bank belongs to who made the extension');
+SELECT ok(NOT has_schema_privilege('public', 'bank', 'USAGE'), 'PUBLIC has no USAGE on schema bank');
+SELECT ok(NOT has_schema_privilege('public', 'bank', 'CREATE'), 'PUBLIC cannot create in schema bank');
+SELECT tables_are('bank', ARRAY['events', 'accounts', 'backdated_movements', 'idempotency_keys']);
+SELECT views_are('bank', ARRAY['stream']);
+SELECT sequences_are('bank', ARRAY['events_position_seq', 'account_serial_seq']);
+SELECT is((SELECT format('%s %s %s', extversion, extrelocatable, extowner::regrole) FROM pg_extension WHERE extname = 'banking'),
+          (SELECT format('%s f %s', default_version, current_user) FROM pg_available_extensions WHERE name = 'banking'),
+          'it has its default version, is not relocatable and belongs to who made it');
+SELECT results_eq($$SELECT superuser, trusted FROM pg_available_extension_versions WHERE name = 'banking' AND installed$$,
+                  $$VALUES (true, false)$$, 'only a superuser can make it');
+
+-- Columns: name, type, may it be null?
+CREATE FUNCTION columns(relation regclass) RETURNS SETOF text LANGUAGE sql AS $$
+  SELECT format('%s %s%s', attname, format_type(atttypid, atttypmod), CASE WHEN attnotnull THEN ' NOT NULL' END)
+  FROM pg_attribute WHERE attrelid = relation AND attnum > 0 AND NOT attisdropped ORDER BY attnum
+$$;
+SELECT is(ARRAY(SELECT columns('bank.events')), ARRAY[
+  'position bigint NOT NULL', 'version bigint NOT NULL', 'peer_version bigint', 'amount bigint', 'balance bigint NOT NULL',
+  'peer_balance bigint', 'recorded_at timestamp with time zone NOT NULL', 'transaction_id xid8 NOT NULL', 'event_id uuid NOT NULL',
+  'aggregate_id uuid NOT NULL', 'peer_id uuid', 'event_type bank.event_type NOT NULL', 'currency text NOT NULL',
+  'occurred_at timestamp with time zone', 'data jsonb', 'metadata jsonb'], 'columns of bank.events');
+SELECT is(ARRAY(SELECT columns('bank.accounts')), ARRAY[
+  'account_id uuid NOT NULL', 'version bigint NOT NULL', 'debits bigint NOT NULL', 'credits bigint NOT NULL', 'position bigint NOT NULL',
+  'held bigint NOT NULL', 'overdraft_limit bigint NOT NULL', 'recorded_at timestamp with time zone NOT NULL',
+  'business_at timestamp with time zone NOT NULL', 'created_at timestamp with time zone NOT NULL', 'currency text NOT NULL',
+  'account_type text NOT NULL', 'status text NOT NULL', 'balance_limit bigint', 'owner_id uuid', 'account_number text',
+  'house_code text', 'stripe integer', 'house_account_id uuid'], 'columns of bank.accounts');
+SELECT is(ARRAY(SELECT columns('bank.backdated_movements')), ARRAY[
+  'account_id uuid NOT NULL', 'version bigint NOT NULL', 'business_at timestamp with time zone NOT NULL',
+  'latest_before timestamp with time zone NOT NULL', 'amount bigint NOT NULL'], 'columns of bank.backdated_movements');
+SELECT is(ARRAY(SELECT columns('bank.idempotency_keys')), ARRAY[
+  'idempotency_key text NOT NULL', 'request_hash bytea NOT NULL', 'aggregate_id uuid', 'version bigint', 'refusal jsonb'],
+  'columns of bank.idempotency_keys');
+-- What others rely on; columns may be added after these.
+SELECT ok((SELECT array_agg(c ORDER BY n) FROM columns('bank_accounts') WITH ORDINALITY AS t (c, n) WHERE n <= 11) = ARRAY[
+  'account_id uuid', 'account_number text', 'owner_id uuid', 'account_type text', 'currency text', 'status text', 'balance numeric',
+  'held numeric', 'available numeric', 'version bigint', 'created_at timestamp with time zone'], 'columns of bank_accounts');
+SELECT ok((SELECT array_agg(c ORDER BY n) FROM columns('bank_events') WITH ORDINALITY AS t (c, n) WHERE n <= 11) = ARRAY[
+  'position bigint', 'event_id uuid', 'aggregate_id uuid', 'version bigint', 'peer_id uuid', 'peer_version bigint', 'event_type text',
+  'event_data jsonb', 'metadata jsonb', 'occurred_at timestamp with time zone', 'recorded_at timestamp with time zone'],
+  'columns of bank_events');
+SELECT ok((SELECT array_agg(c ORDER BY n) FROM columns('bank_trial_balance') WITH ORDINALITY AS t (c, n) WHERE n <= 3) = ARRAY[
+  'currency text', 'debits numeric', 'credits numeric'], 'columns of bank_trial_balance');
+SELECT ok((SELECT array_agg(c ORDER BY n) FROM columns('bank_receipt') WITH ORDINALITY AS t (c, n) WHERE n <= 10) = ARRAY[
+  'event_id uuid', 'account_id uuid', 'event_type text', 'amount numeric', 'currency text', 'balance numeric', 'version bigint',
+  'position bigint', 'recorded_at timestamp with time zone', 'replayed boolean'], 'members of bank_receipt');
+
+-- Keys.
+SELECT col_is_pk('bank', 'events', ARRAY['aggregate_id', 'version'], 'an event has one place in its stream');
+SELECT col_is_unique('bank', 'events', ARRAY['peer_id', 'peer_version'], 'and one in its peer''s');
+SELECT col_is_unique('bank', 'events', ARRAY['position'], 'positions are unique');
+SELECT col_is_pk('bank', 'accounts', 'account_id', 'an account has one row');
+SELECT col_is_unique('bank', 'accounts', 'account_number', 'account numbers are unique');
+SELECT col_is_pk('bank', 'idempotency_keys', 'idempotency_key', 'a key has one outcome');
+SELECT col_is_pk('bank', 'backdated_movements', ARRAY['account_id', 'version'], 'a movement is back-dated once');
+SELECT index_is_unique('bank', 'accounts', 'accounts_house_stripe', 'a stripe has one row');
+SELECT is_empty($$SELECT conname FROM pg_constraint WHERE contype = 'f' AND connamespace = 'bank'::regnamespace$$,
+                'no foreign keys: none could be restored in any order, and each would cost a lock');
+SELECT is_empty($$SELECT indexrelid::regclass FROM pg_index WHERE indrelid IN ('bank.events'::regclass, 'bank.accounts'::regclass)
+                  AND NOT indisvalid$$, 'all indexes are valid');
+SELECT is((SELECT count(*)::integer FROM pg_index WHERE indrelid = 'bank.events'::regclass), 3,
+          'events have the indexes their keys need, and no other');
+
+-- A movement updates an account in place: room in the page, and no index on what it changes.
+SELECT is((SELECT reloptions FROM pg_class WHERE oid = 'bank.accounts'::regclass), ARRAY['fillfactor=50'], 'pages of accounts are half empty');
+SELECT is_empty($$
+  SELECT i.indexrelid::regclass, a.attname
+  FROM pg_index AS i JOIN pg_attribute AS a ON a.attrelid = i.indrelid
+  WHERE i.indrelid = 'bank.accounts'::regclass
+    AND (a.attnum = ANY (i.indkey)
+         OR pg_get_expr(i.indpred, i.indrelid) ~ ('\m' || a.attname || '\M')
+         OR pg_get_expr(i.indexprs, i.indrelid) ~ ('\m' || a.attname || '\M'))
+    AND a.attname NOT IN ('account_id', 'account_number', 'owner_id', 'house_code', 'currency', 'stripe', 'house_account_id')$$,
+  'no index covers a column of bank.accounts that changes');
+
+-- Sequences: drawn one by one, owned by what they number.
+SELECT is_empty($$SELECT seqrelid::regclass FROM pg_sequence WHERE seqrelid IN ('bank.events_position_seq'::regclass, 'bank.account_serial_seq'::regclass)
+                  AND (seqcache <> 1 OR seqcycle OR seqincrement <> 1 OR seqtypid <> 'bigint'::regtype OR seqstart <> 1)$$,
+                'sequences are bigint, from 1, by 1, not cached, not cycling');
+SELECT is((SELECT seqmax FROM pg_sequence WHERE seqrelid = 'bank.account_serial_seq'::regclass), 9999999999, 'serials have ten digits');
+SELECT is(pg_get_serial_sequence('bank.events', 'position'), 'bank.events_position_seq', 'positions own their sequence');
+
+-- Triggers: always, whatever session_replication_role is.
+SELECT is(ARRAY(
+  SELECT format('%s %s %s %s %s %s', tgname, tgenabled, tgfoid::regprocedure,
+                CASE tgtype::integer & 1 WHEN 1 THEN 'row' ELSE 'statement' END, CASE tgtype::integer & 2 WHEN 2 THEN 'before' ELSE 'after' END,
+                concat_ws(' ', CASE WHEN tgtype::integer & 4 > 0 THEN 'insert' END, CASE WHEN tgtype::integer & 16 > 0 THEN 'update' END,
+                          CASE WHEN tgtype::integer & 8 > 0 THEN 'delete' END, CASE WHEN tgtype::integer & 32 > 0 THEN 'truncate' END))
+  FROM pg_trigger WHERE tgrelid = 'bank.events'::regclass AND NOT tgisinternal ORDER BY tgname),
+  ARRAY['events_apply A bank.events_apply() statement after insert',
+        'events_refuse_change A bank.events_refuse_change() statement before update delete truncate',
+        'events_refuse_row_change A bank.events_refuse_change() row before update delete'],
+  'the triggers on bank.events');
+SELECT is_empty($$SELECT tgname FROM pg_trigger WHERE NOT tgisinternal AND tgrelid <> 'bank.events'::regclass$$, 'there are no others');
+SELECT is(ARRAY(SELECT format('%s %s %s %s', evtname, evtenabled, evtevent, evtfoid::regproc) FROM pg_event_trigger),
+          ARRAY['banking_guard_drop A ddl_command_start bank.guard_drop'], 'one event trigger, against dropping, always');
+SELECT is(enum_range(NULL::bank.event_type)::text[], ARRAY['account.created', 'account.frozen', 'account.unfrozen', 'account.closed',
+                 'account.limits_changed', 'money.deposited', 'money.withdrawn', 'transfer.completed'], 'the event types, in this order');
+SELECT is_empty($$SELECT attname FROM pg_attribute AS a JOIN pg_class AS c ON c.oid = a.attrelid
+                  WHERE c.relnamespace = 'bank'::regnamespace AND c.relkind = 'r' AND a.attnum > 0
+                    AND a.atttypid IN ('regproc'::regtype, 'regprocedure'::regtype, 'regoper'::regtype, 'regoperator'::regtype,
+                                       'regconfig'::regtype, 'regdictionary'::regtype, 'regnamespace'::regtype, 'regcollation'::regtype)$$,
+                'no column type that pg_upgrade refuses');
+
+-- What pg_dump takes along: events in the order in which they were appended, and what cannot be made from them.
+SELECT is(ARRAY(
+  SELECT format('%s %s', c::regclass, w) FROM pg_extension, unnest(extconfig, extcondition) AS t (c, w) WHERE extname = 'banking' ORDER BY 1),
+  ARRAY['bank.account_serial_seq ', 'bank.events WHERE true ORDER BY position', 'bank.events_position_seq ', 'bank.idempotency_keys '],
+  'tables and sequences that are dumped');
+
+-- Members of the extension: everything in schema bank and every bank_* object; each with a comment.
+CREATE FUNCTION member(class oid, object oid) RETURNS boolean LANGUAGE sql AS $$
+  SELECT EXISTS (SELECT FROM pg_depend AS d JOIN pg_extension AS e ON e.oid = d.refobjid
+                 WHERE d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e' AND e.extname = 'banking'
+                   AND d.classid = class AND d.objid = object)
+$$;
+SELECT is_empty($$SELECT oid::regprocedure FROM pg_proc
+                  WHERE (pronamespace = 'bank'::regnamespace OR proname LIKE 'bank\_%') AND NOT member('pg_proc'::regclass, oid)$$,
+                'every function is a member of the extension');
+SELECT is_empty($$SELECT oid::regclass FROM pg_class WHERE relkind IN ('r', 'v', 'S', 'm', 'p')
+                    AND (relnamespace = 'bank'::regnamespace OR relname LIKE 'bank\_%') AND NOT member('pg_class'::regclass, oid)$$,
+                'every table, view and sequence is a member of the extension');
+SELECT is_empty($$
+  SELECT pg_describe_object(d.classid, d.objid, 0)
+  FROM pg_depend AS d JOIN pg_extension AS e ON e.oid = d.refobjid
+  WHERE d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e' AND e.extname = 'banking'
+    AND d.classid <> 'pg_opfamily'::regclass AND d.classid <> 'pg_amop'::regclass AND d.classid <> 'pg_amproc'::regclass
+    AND NOT (d.classid = 'pg_type'::regclass AND EXISTS (SELECT FROM pg_type AS t WHERE t.oid = d.objid AND (t.typelem <> 0 AND t.typcategory = 'A')))
+    AND coalesce(obj_description(d.objid, d.classid::regclass::text),
+                 -- the type of a table or a composite type is commented on in one place
+                 (SELECT obj_description(t.typrelid, 'pg_class') FROM pg_type AS t WHERE d.classid = 'pg_type'::regclass AND t.oid = d.objid),
+                 (SELECT obj_description(t.oid, 'pg_type') FROM pg_class AS c JOIN pg_type AS t ON t.oid = c.reltype
+                  WHERE d.classid = 'pg_class'::regclass AND c.oid = d.objid AND c.relkind = 'c')) IS NULL$$,
+  'every object of the extension has a comment');
+SELECT is_empty($$
+  SELECT a.attrelid::regclass, a.attname
+  FROM pg_attribute AS a JOIN pg_class AS c ON c.oid = a.attrelid
+  WHERE a.attnum > 0 AND NOT a.attisdropped AND member('pg_class'::regclass, c.oid)
+    AND (c.relnamespace = 'bank'::regnamespace AND c.relkind = 'r' OR c.relnamespace = 'public'::regnamespace AND c.relkind IN ('v', 'c'))
+    AND col_description(a.attrelid, a.attnum) IS NULL
+  UNION ALL
+  SELECT a.attrelid::regclass, a.attname
+  FROM pg_attribute AS a JOIN pg_type AS t ON t.typrelid = a.attrelid JOIN pg_class AS c ON c.oid = a.attrelid
+  WHERE a.attnum > 0 AND c.relkind = 'c' AND member('pg_type'::regclass, t.oid) AND col_description(a.attrelid, a.attnum) IS NULL$$,
+  'every column of tables, views and composite types has a comment');
+SELECT is_empty($$SELECT tgname FROM pg_trigger WHERE tgrelid = 'bank.events'::regclass AND NOT tgisinternal
+                  AND obj_description(oid, 'pg_trigger') IS NULL$$, 'every trigger has a comment');
+
+-- No un-prefixed name enters the schema of the API, save the aggregates that SQL prescribes.
+SELECT is_empty($$
+  SELECT p.oid::regprocedure::text FROM pg_proc AS p
+  WHERE p.pronamespace = 'public'::regnamespace AND member('pg_proc'::regclass, p.oid)
+    AND p.proname NOT LIKE 'bank\_%' AND NOT (p.prokind = 'a' AND p.proname IN ('sum', 'min', 'max'))
+  UNION ALL
+  SELECT c.oid::regclass::text FROM pg_class AS c
+  WHERE c.relnamespace = 'public'::regnamespace AND member('pg_class'::regclass, c.oid) AND c.relname NOT LIKE 'bank\_%'$$,
+  'names in the schema of the API begin with bank_');
+
+SELECT * FROM finish();
+ROLLBACK;
