@@ -315,7 +315,7 @@ bank_batch_apply(BankBatch *batch, BankBatchAccount *account, const BankEvent *e
 	bank_account_apply(&account->now, event, as_peer);
 }
 
-/* Refuse an order for an account that does not exist: the one a single transfer would miss first. */
+/* Refuse an order for a missing account: the one a single transfer would miss first. */
 static void
 bank_batch_refuse_missing(BankBatch *batch, int i)
 {

@@ -22,7 +22,6 @@ typedef struct BankOptions
 	bool		metadata_is_object;
 } BankOptions;
 
-
 /* Metadata beyond this many bytes is refused. */
 #define BANK_METADATA_MAX 65536
 #define BANK_KEY_MAX 255

@@ -151,7 +151,8 @@ bank_account_decide_movement(BankEventType type, const BankAccount *aggregate,
 	{
 		char		id[BANK_UUID_TEXT];
 
-		bank_uuid_format(&from->id, id);
+		bank_uuid_format(from->opening.type == BANK_TYPE_HOUSE ?
+						 &from->opening.house_account_id : &from->id, id);
 		return bank_error_set(error, BANK_SAME_ACCOUNT, "Account: %s", id);
 	}
 	if (!bank_account_check_active(from, error) || !bank_account_check_active(to, error))

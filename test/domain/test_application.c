@@ -700,12 +700,24 @@ test_requests(void)
 
 #define N_ORDERS 24
 
+/* Refusals of the orders that are posted alone, until the next batch. */
+static BankError kept[N_ORDERS];
+static int	n_kept;
+
+/* Keep a refusal; a batch has no more of them than orders. */
+static const BankError *
+keep(const BankError *refusal)
+{
+	kept[n_kept % N_ORDERS] = *refusal;
+	return &kept[n_kept++ % N_ORDERS];
+}
+
 /* An order by itself, in the way of done(); results as a batch tells them. */
 static void
 post_alone(const BankOrder *order, BankOrderResult *result)
 {
 	fake_begin();
-	result->error.code = BANK_OK;
+	result->error = NULL;
 	if (bank_movements_transfer(order->from_account, order->to_account, order->amount,
 								&order->options, &outcome, &error))
 	{
@@ -715,7 +727,7 @@ post_alone(const BankOrder *order, BankOrderResult *result)
 	else
 	{
 		fake_rollback();
-		result->error = error;
+		result->error = keep(&error);
 		result->replayed = false;
 	}
 }
@@ -732,11 +744,12 @@ post_chain(const BankOrder *orders, int first, int last, BankOrderResult *result
 	for (i = first; i <= last; i++)
 	{
 		post_alone(&orders[i], &results[i]);
-		if (results[i].error.code == BANK_OK)
+		if (results[i].error == NULL)
 			continue;
 		if (first < last)
 		{
-			BankErrorCode code = results[i].error.code;
+			BankErrorCode code = results[i].error->code;
+			BankError	linked;
 
 			fake = before;
 			for (j = first; j <= last; j++)
@@ -744,9 +757,9 @@ post_chain(const BankOrder *orders, int first, int last, BankOrderResult *result
 				if (j == i)
 					continue;
 				results[j].replayed = false;
-				bank_error_set(&results[j].error, BANK_LINKED_ORDER_FAILED,
-							   "Order %d failed: %s %s", i + 1, bank_error_sqlstate(code),
-							   bank_error_message(code));
+				bank_error_set(&linked, BANK_LINKED_ORDER_FAILED, "Order %d failed: %s %s", i + 1,
+							   bank_error_sqlstate(code), bank_error_message(code));
+				results[j].error = keep(&linked);
 			}
 		}
 		break;
@@ -874,19 +887,20 @@ batch_agrees(uint64_t seed)
 	{
 		const BankOrderResult *x = &at_once[i];
 		const BankOrderResult *y = &one_by_one[i];
+		const char *x_says = x->error != NULL ? x->error->detail : "accepted";
+		const char *y_says = y->error != NULL ? y->error->detail : "accepted";
 
-		if (x->error.code != y->error.code || x->replayed != y->replayed ||
-			(x->error.code != BANK_OK && strcmp(x->error.detail, y->error.detail) != 0) ||
-			(x->error.code == BANK_OK &&
+		if ((x->error != NULL ? x->error->code : BANK_OK) !=
+			(y->error != NULL ? y->error->code : BANK_OK) ||
+			strcmp(x_says, y_says) != 0 || x->replayed != y->replayed ||
+			(x->error == NULL &&
 			 (x->event.version != y->event.version || x->event.amount != y->event.amount ||
 			  x->event.balance != y->event.balance ||
 			  x->event.peer_version != y->event.peer_version ||
 			  x->event.peer_balance != y->event.peer_balance)))
 		{
-			printf("# order %d: %s \"%s\"%s in the batch, %s \"%s\"%s alone\n", i + 1,
-				   bank_error_sqlstate(x->error.code), x->error.code ? x->error.detail : "",
-				   x->replayed ? ", replayed" : "", bank_error_sqlstate(y->error.code),
-				   y->error.code ? y->error.detail : "", y->replayed ? ", replayed" : "");
+			printf("# order %d: %s%s in the batch, %s%s alone\n", i + 1, x_says,
+				   x->replayed ? ", replayed" : "", y_says, y->replayed ? ", replayed" : "");
 			return false;
 		}
 	}
@@ -922,7 +936,7 @@ test_batches(void)
 	order.linked = false;
 	order.to_account = &cash;
 	fake.stripe_busy = true;
-	check(bank_batch_post(&order, 1, &result, &error) && result.error.code == BANK_OK,
+	check(bank_batch_post(&order, 1, &result, &error) && result.error == NULL,
 		  "a batch that opens a stripe");
 	check_int(fake.n_events, 7, "has two events");
 	check(result.event.recorded_at >= fake.events[5].recorded_at, "in the order of time");
@@ -936,7 +950,8 @@ test_batches(void)
 	fake_begin();
 	fake_meanwhile = meanwhile_another;
 	check(bank_batch_post(&order, 1, &result, &error), "another session is first with the key");
-	check_int(result.error.code, BANK_KEY_REUSED, "the order with that key is refused");
+	check(result.error != NULL && result.error->code == BANK_KEY_REUSED,
+		  "the order with that key is refused");
 	check_int(stored(1)->version, 2, "and moves nothing");
 }
 

@@ -173,8 +173,9 @@ bank_sql_post_transfers(PG_FUNCTION_ARGS)
 	bank_session_lock_tables();
 	if (!bank_batch_post(orders, n, results, &error))
 		bank_ereport(&error);
-	bank_session_close(&session);
+	/* refusals stand in the session's memory */
 	for (i = 0; i < n; i++)
 		bank_batch_put(rsinfo, i, &results[i]);
+	bank_session_close(&session);
 	return (Datum) 0;
 }

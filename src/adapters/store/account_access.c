@@ -91,6 +91,7 @@ bank_account_is_held(TupleTableSlot *slot)
 		return true;
 	return (header->t_infomask & (HEAP_XMAX_INVALID | HEAP_XMAX_IS_MULTI)) == 0 &&
 		HEAP_XMAX_IS_LOCKED_ONLY(header->t_infomask) &&
+		HEAP_XMAX_IS_EXCL_LOCKED(header->t_infomask) &&
 		TransactionIdIsCurrentTransactionId(HeapTupleHeaderGetRawXmax(header));
 }
 

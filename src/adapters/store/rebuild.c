@@ -68,11 +68,13 @@ bank_rebuild_refuse_flaws(const BankReplay *replay)
 	}
 }
 
-/* Write the back-dated movements again when they differ; returns how many rows that touched. */
+/*
+ * Write the back-dated movements again when those stored are not what the events
+ * say; returns how many rows that touched.
+ */
 static int64
-bank_rebuild_backdated(const BankReplay *replay)
+bank_rebuild_backdated(const BankReplay *replay, BankBackdatedSum stored)
 {
-	BankBackdatedSum stored = bank_replay_stored_backdated();
 	int64		touched;
 	ListCell   *cell;
 
@@ -112,6 +114,7 @@ bank_sql_rebuild(PG_FUNCTION_ARGS)
 {
 	BankSession session;
 	BankReplay	replay;
+	BankBackdatedSum backdated;
 	MemoryContext row;
 	BankProjected *projected;
 	TupleDesc	desc;
@@ -137,6 +140,7 @@ bank_sql_rebuild(PG_FUNCTION_ARGS)
 	bank_replay_events(&replay, CurrentMemoryContext, true);
 	bank_rebuild_refuse_flaws(&replay);
 	bank_replay_compare_accounts(&replay, bank_rebuild_remove, &repaired);
+	backdated = bank_replay_stored_backdated();
 	PopActiveSnapshot();
 
 	bank_progress_phase(BANK_PHASE_WRITING_MODELS);
@@ -156,7 +160,7 @@ bank_sql_rebuild(PG_FUNCTION_ARGS)
 		MemoryContextReset(row);
 		added++;
 	}
-	repaired = Max(repaired, added) + bank_rebuild_backdated(&replay);
+	repaired = Max(repaired, added) + bank_rebuild_backdated(&replay, backdated);
 	bank_rebuild_sequences(&replay);
 	accounts = bank_projection_size(replay.projection);
 	bank_progress_end();

@@ -62,15 +62,16 @@ bank_session_open(BankSession *session)
 }
 
 /*
- * Take the lock on bank.accounts that a command's writes will need, before any
- * other: bank_rebuild locks bank.accounts first and bank.events second, and so
- * does every command.
+ * Take the table locks that a command's writes will need, before any other, and
+ * bank.accounts before bank.events: so do bank_rebuild and every command.
  */
 void
 bank_session_lock_tables(void)
 {
-	LockRelationOid(get_relname_relid("accounts", get_namespace_oid("bank", false)),
-					RowExclusiveLock);
+	Oid			schema = get_namespace_oid("bank", false);
+
+	LockRelationOid(get_relname_relid("accounts", schema), RowExclusiveLock);
+	LockRelationOid(get_relname_relid("events", schema), RowExclusiveLock);
 }
 
 /*
