@@ -2,9 +2,8 @@
  * movements.c
  *		Deposit, withdrawal and transfer.
  *
- * Locks: customers' accounts in identifier order (a transfer waits for its turn
- * at both before), then the house account's stripe, which is never waited for;
- * see command.c for the order of all steps.
+ * Locks: customers' accounts in identifier order, then the house account's
+ * stripe, which is never waited for; see command.c for the order of all steps.
  */
 #include "application/movements.h"
 
@@ -151,8 +150,6 @@ bank_movements_transfer(const BankUuid *from_account, const BankUuid *to_account
 	if (!bank_account_check_amount(amount, error))
 		return false;
 
-	if (!bank_uuid_is_house(from_account) && !bank_uuid_is_house(to_account))
-		bank_store_await_turn(from_account, to_account);
 	from_first = bank_uuid_compare(from_account, to_account) <= 0;
 	if (!bank_accounts_lock(from_first ? from_account : to_account, from_first ? &from : &to,
 						   error) ||

@@ -23,12 +23,6 @@
 extern bool bank_store_lock_account(const BankUuid *account_id, BankAccount *account);
 
 /*
- * Wait until no other transfer is busy on either of these customers' accounts. An
- * optimization for accounts in great demand, to be called before they are locked.
- */
-extern void bank_store_await_turn(const BankUuid *a, const BankUuid *b);
-
-/*
  * Code and currency of the house account with this identifier, that of the
  * logical account or of one of its stripes; false: there is none.
  */

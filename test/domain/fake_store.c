@@ -132,14 +132,6 @@ bank_store_lock_account(const BankUuid *account_id, BankAccount *account)
 	return true;
 }
 
-/* One session has no one to wait for. */
-void
-bank_store_await_turn(const BankUuid *a, const BankUuid *b)
-{
-	(void) a;
-	(void) b;
-}
-
 bool
 bank_store_house_of(const BankUuid *account_id, char code[BANK_HOUSE_CODE_TEXT], char currency[4])
 {

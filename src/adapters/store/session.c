@@ -15,11 +15,9 @@
 #include "access/xact.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_class.h"
-#include "common/hashfn.h"
 #include "miscadmin.h"
 #include "storage/lmgr.h"
 #include "storage/lock.h"
-#include "storage/proc.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/resowner.h"
@@ -75,78 +73,20 @@ bank_session_lock_tables(void)
 }
 
 /*
- * The locks of this ledger that are not on rows: locks on bank.accounts as an
- * object with a sub-identifier, so they cannot be confused with anybody's
- * advisory locks.
- */
-typedef enum BankLockKind
-{
-	BANK_LOCK_NAME = 1,			/* the right to open a stripe, or an account with this identifier */
-	BANK_LOCK_GATE = 2			/* the turn of a transfer on an account */
-} BankLockKind;
-
-/* The tag of a lock of this kind. */
-static LOCKTAG
-bank_lock_tag(BankLockKind kind, uint32 hash)
-{
-	Oid			accounts = get_relname_relid("accounts", get_namespace_oid("bank", false));
-	LOCKTAG		tag;
-
-	SET_LOCKTAG_OBJECT(tag, MyDatabaseId, accounts, hash, kind);
-	return tag;
-}
-
-/*
- * Take the lock on a name, until the transaction ends (or is prepared and ends
- * later). Returns false when dont_wait and somebody else has it.
+ * Take a lock of this ledger on a name, until the transaction ends (or is
+ * prepared and ends later): the right to open a stripe, or an account with this
+ * identifier. The lock is one on bank.accounts as an object with a
+ * sub-identifier, so it cannot be confused with anybody's advisory lock.
+ * Returns false when dont_wait and somebody else has it.
  */
 bool
 bank_lock_name(uint32 hash, bool dont_wait)
 {
-	LOCKTAG		tag = bank_lock_tag(BANK_LOCK_NAME, hash);
+	Oid			accounts = get_relname_relid("accounts", get_namespace_oid("bank", false));
+	LOCKTAG		tag;
 
+	SET_LOCKTAG_OBJECT(tag, MyDatabaseId, accounts, hash, 1);
 	return LockAcquire(&tag, ExclusiveLock, false, dont_wait) != LOCKACQUIRE_NOT_AVAIL;
-}
-
-/* A transaction of more transfers than this takes no further gates: the lock table is small. */
-#define BANK_GATES_MAX 32
-#define BANK_GATE_ROUNDS 8
-
-/*
- * See ports/event_store.h. A transfer that waited for one row lock while it held
- * the other would keep third parties waiting for nothing. So transfers first wait
- * for their turn at both accounts, and whoever waits for a turn holds none.
- * Row locks alone keep the ledger right; after some rounds, and in transactions
- * of many transfers, they alone are used.
- */
-void
-bank_store_await_turn(const BankUuid *a, const BankUuid *b)
-{
-	static LocalTransactionId transaction = InvalidLocalTransactionId;
-	static int	gates = 0;
-	LOCKTAG		first = bank_lock_tag(BANK_LOCK_GATE, hash_bytes(a->bytes, sizeof(a->bytes)));
-	LOCKTAG		second = bank_lock_tag(BANK_LOCK_GATE, hash_bytes(b->bytes, sizeof(b->bytes)));
-	int			round;
-
-	if (transaction != bank_local_transaction_id())
-	{
-		transaction = bank_local_transaction_id();
-		gates = 0;
-	}
-	for (round = 0; gates < BANK_GATES_MAX && round < BANK_GATE_ROUNDS; round++)
-	{
-		LOCKTAG		busy = second;
-
-		(void) LockAcquire(&first, ExclusiveLock, false, false);
-		if (LockAcquire(&second, ExclusiveLock, false, true) != LOCKACQUIRE_NOT_AVAIL)
-		{
-			gates += 2;
-			return;
-		}
-		LockRelease(&first, ExclusiveLock, false);
-		second = first;
-		first = busy;
-	}
 }
 
 /* Give the caller its own rights back and leave SPI. */
