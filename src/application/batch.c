@@ -59,6 +59,13 @@ typedef struct BankBatchKey
 	int			earlier;		/* the order before it with the same key, or -1 */
 } BankBatchKey;
 
+/* An order with a key, for sorting by key and then by sequence. */
+typedef struct BankKeyedOrder
+{
+	const char *key;
+	int			i;
+} BankKeyedOrder;
+
 typedef struct BankBatch
 {
 	const BankOrder *orders;
@@ -66,6 +73,8 @@ typedef struct BankBatch
 	int			n;
 	BankBatchEntry *entries;
 	BankBatchKey *keys;			/* NULL: no order has a key */
+	BankKeyedOrder *keyed;		/* the orders that have one, in the order of keys */
+	int			n_keyed;
 	BankBatchAccount *accounts; /* in identifier order */
 	int			n_accounts;
 	BankBatchUndo *undo;		/* of the chain being decided */
@@ -147,7 +156,10 @@ bank_batch_prepare(BankBatch *batch)
 		batch->accounts[batch->n_accounts++].id = ids[i];
 	}
 	if (keyed)
+	{
 		batch->keys = bank_store_allocate((size_t) batch->n * sizeof(BankBatchKey));
+		batch->keyed = bank_store_allocate((size_t) batch->n * sizeof(BankKeyedOrder));
+	}
 }
 
 /* The account that was locked before as this stripe of a house account, or NULL. */
@@ -201,13 +213,6 @@ bank_batch_lock(BankBatch *batch)
 	}
 }
 
-/* An order with a key, for sorting by key and then by sequence. */
-typedef struct BankKeyedOrder
-{
-	const char *key;
-	int			i;
-} BankKeyedOrder;
-
 /* Order of keyed orders, for qsort. */
 static int
 bank_batch_compare_keys(const void *a, const void *b)
@@ -223,13 +228,11 @@ bank_batch_compare_keys(const void *a, const void *b)
 static void
 bank_batch_find_keys(BankBatch *batch)
 {
-	BankKeyedOrder *keyed;
-	int			n_keyed = 0;
 	int			i;
 
 	if (batch->keys == NULL)
 		return;
-	keyed = bank_store_allocate((size_t) batch->n * sizeof(BankKeyedOrder));
+	batch->n_keyed = 0;
 	for (i = 0; i < batch->n; i++)
 	{
 		const BankOrder *order = &batch->orders[i];
@@ -245,14 +248,15 @@ bank_batch_find_keys(BankBatch *batch)
 		bank_request_money(&key->request, order->amount);
 		key->state = bank_store_find_key(order->options.key, key->request.text, &key->replay,
 										 &key->denial);
-		keyed[n_keyed].key = order->options.key;
-		keyed[n_keyed++].i = i;
+		batch->keyed[batch->n_keyed].key = order->options.key;
+		batch->keyed[batch->n_keyed++].i = i;
 	}
-	qsort(keyed, (size_t) n_keyed, sizeof(BankKeyedOrder), bank_batch_compare_keys);
-	for (i = 1; i < n_keyed; i++)
+	qsort(batch->keyed, (size_t) batch->n_keyed, sizeof(BankKeyedOrder),
+		  bank_batch_compare_keys);
+	for (i = 1; i < batch->n_keyed; i++)
 	{
-		if (strcmp(keyed[i].key, keyed[i - 1].key) == 0)
-			batch->keys[keyed[i].i].earlier = keyed[i - 1].i;
+		if (strcmp(batch->keyed[i].key, batch->keyed[i - 1].key) == 0)
+			batch->keys[batch->keyed[i].i].earlier = batch->keyed[i - 1].i;
 	}
 }
 
@@ -425,23 +429,34 @@ bank_batch_decide_all(BankBatch *batch)
 	}
 }
 
-/* Step 5: claim the keys of accepted orders; false: a concurrent call was first with one. */
+/*
+ * Step 5: claim the keys of accepted orders, in the order of keys, so that no two
+ * batches wait for each other. False, with nothing claimed: a concurrent call was
+ * first with one.
+ */
 static bool
 bank_batch_claim(const BankBatch *batch)
 {
-	int			i;
+	int			k;
 
-	for (i = 0; batch->keys != NULL && i < batch->n; i++)
+	for (k = 0; k < batch->n_keyed; k++)
 	{
+		int			i = batch->keyed[k].i;
 		const BankEvent *event = &batch->results[i].event;
 		BankEvent	first;
 		BankError	error;
 
-		if (batch->orders[i].options.key != NULL && bank_batch_accepted(batch, i) &&
-			bank_store_claim_key(batch->orders[i].options.key, batch->keys[i].request.text,
+		if (!bank_batch_accepted(batch, i) ||
+			bank_store_claim_key(batch->keyed[k].key, batch->keys[i].request.text,
 								 &event->aggregate_id, event->version, &first,
-								 &error) != BANK_KEY_FREE)
-			return false;
+								 &error) == BANK_KEY_FREE)
+			continue;
+		while (k-- > 0)
+		{
+			if (bank_batch_accepted(batch, batch->keyed[k].i))
+				bank_store_release_key(batch->keyed[k].key);
+		}
+		return false;
 	}
 	return true;
 }
@@ -533,15 +548,8 @@ bank_batch_post(const BankOrder *orders, int n, BankOrderResult *results, BankEr
 		batch.recorded_at = bank_clock_now();
 		bank_batch_find_keys(&batch);
 		bank_batch_decide_all(&batch);
-		if (batch.keys == NULL)
-			break;
-		bank_store_savepoint();
 		if (bank_batch_claim(&batch))
-		{
-			bank_store_release_savepoint();
 			break;
-		}
-		bank_store_rollback_to_savepoint();
 	}
 	bank_batch_append(&batch);
 	return true;

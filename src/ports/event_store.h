@@ -89,10 +89,8 @@ extern BankKeyState bank_store_claim_key(const char *key, const char *request,
 /* Make a refusal the outcome of a key, which may have been claimed by this command. */
 extern void bank_store_deny_key(const char *key, const char *request, const BankError *error);
 
-/* A point to come back to, taking back what was written since; locks taken before it are kept. */
-extern void bank_store_savepoint(void);
-extern void bank_store_release_savepoint(void);
-extern void bank_store_rollback_to_savepoint(void);
+/* Give up a key that this command has claimed. */
+extern void bank_store_release_key(const char *key);
 
 /* Memory, zeroed, that lives until the command ends. */
 extern void *bank_store_allocate(size_t size);

@@ -15,8 +15,6 @@ char		fake_request[600];
 void		(*fake_meanwhile) (void);
 
 static FakeStore fake_before;
-static FakeStore fake_savepoint;
-static void (*fake_committed) (void);	/* what fake_meanwhile was, once it has been called */
 
 static void fake_free(void);
 
@@ -72,7 +70,6 @@ fake_begin(void)
 	fake_before = fake;
 	fake_trace[0] = '\0';
 	fake_meanwhile = NULL;
-	fake_committed = NULL;
 }
 
 /* A refusal takes everything back, but not the numbers and times that were drawn. */
@@ -319,7 +316,7 @@ bank_store_claim_key(const char *key, const char *request, const BankUuid *aggre
 
 	fake_meanwhile = NULL;
 	if (meanwhile != NULL)
-		(fake_committed = meanwhile) ();
+		meanwhile();
 	fake_note("claim ");
 	state = fake_lookup(key, request, first, error);
 	if (state == BANK_KEY_FREE)
@@ -346,28 +343,15 @@ bank_store_deny_key(const char *key, const char *request, const BankError *error
 }
 
 void
-bank_store_savepoint(void)
+bank_store_release_key(const char *key)
 {
-	fake_savepoint = fake;
-}
+	int			i;
 
-void
-bank_store_release_savepoint(void)
-{
-}
-
-/* What another session has committed meanwhile stays. */
-void
-bank_store_rollback_to_savepoint(void)
-{
-	int			uuids = fake.uuids;
-	int64_t		now = fake.now;
-
-	fake = fake_savepoint;
-	fake.uuids = uuids;
-	fake.now = now;
-	if (fake_committed != NULL)
-		fake_committed();
+	fake_note("release ");
+	for (i = 0; i < fake.n_keys && strcmp(fake.keys[i].key, key) != 0; i++)
+		;
+	if (i < fake.n_keys)
+		fake.keys[i] = fake.keys[--fake.n_keys];
 }
 
 /* What was allocated is kept in a list until the next command begins. */

@@ -123,6 +123,55 @@ SELECT same_outcome(seed), count(*) FROM generate_series(1, 60) AS seed GROUP BY
 SELECT count(*) > 200 AS events, count(*) FILTER (WHERE peer_id = a(4)) > 5 AS to_the_limited FROM bank.events;
 SELECT * FROM broken_invariants();
 
+-- Chains: the first, a middle or the last member fails; two chains and a lone order; one with a replay in it, and one whose
+-- keys are free again afterwards; null is no link.
+CREATE FUNCTION told(r bank_order_result) RETURNS text LANGUAGE sql
+RETURN concat_ws('|', r.ordinal, r.ok, r.code, r.detail, CASE WHEN r.ok THEN r.replayed END);
+SELECT balance FROM bank_deposit(a(1), '1000 HTG');
+SELECT told(r) FROM bank_post_transfers(array_fill(a(1), ARRAY[11]), array_fill(a(2), ARRAY[11]),
+  ARRAY['9000 HTG', '1 HTG', '2 HTG', '3 HTG', '0 HTG', '5 HTG', '6 HTG', '7 USD', '8 HTG', '9 HTG', '10 HTG']::bank_money[],
+  linked => ARRAY[true, true, false, true, true, false, true, false, true, NULL, false]) AS r;
+SELECT told(r) FROM bank_post_transfers(array_fill(a(1), ARRAY[5]), array_fill(a(2), ARRAY[5]),
+  ARRAY['1 HTG', '2 HTG', '9999 HTG', '1 HTG', '2 HTG']::bank_money[], ARRAY['c1', 'c2', 'c3', 'c1', 'c1'], linked => ARRAY[true, true, false, false, false]) AS r;
+SELECT told(r) FROM bank_post_transfers(array_fill(a(1), ARRAY[3]), array_fill(a(2), ARRAY[3]),
+  ARRAY['1 HTG', '4 HTG', '1 HTG']::bank_money[], ARRAY['c1', 'c4', 'c1'], linked => ARRAY[true, true, false]) AS r;
+-- A chain sees what its own members did, and what a failed chain did is not there for the next order.
+SELECT c.status FROM unnest(ARRAY[a(7), a(8)]) AS id, LATERAL bank_create_account(a(100), 'COURANT', 'HTG', account_id => id) AS c;
+SELECT told(r) FROM bank_post_transfers(ARRAY[a(1), a(7), a(8), a(7), a(1), a(7)], ARRAY[a(7), a(8), a(7), a(99), a(7), a(8)],
+  array_fill('10 HTG'::bank_money, ARRAY[6]), linked => ARRAY[true, true, true, false, true, false]) AS r;
+SELECT balance, version FROM bank_accounts WHERE account_id IN (a(7), a(8)) ORDER BY account_id;
+
+-- The key of a refusal that bank_execute has stored.
+SELECT bank_execute(jsonb_build_object('command', 'transfer', 'from_account', a(7), 'to_account', a(8), 'amount', '1 HTG', 'idempotency_key', 'stored')) ->> 'code' AS code;
+SELECT told(r), replayed FROM bank_post_transfers(ARRAY[a(7), a(7), a(1), a(1)], ARRAY[a(8), a(8), a(8), a(8)],
+  ARRAY['1 HTG', '2 HTG', '3 HTG', '4 HTG']::bank_money[], ARRAY['stored', 'stored', 'new', 'new']) AS r;
+-- Keys that are no keys, or stand for another command.
+SELECT balance FROM bank_deposit(a(1), '1 HTG', idempotency_key => 'deposit');
+SELECT told(r) FROM bank_post_transfers(array_fill(a(1), ARRAY[4]), array_fill(a(2), ARRAY[4]), array_fill('1 HTG'::bank_money, ARRAY[4]),
+  ARRAY['', repeat('k', 256), 'deposit', repeat('k', 255)]) AS r;
+
+-- A house account by the name of its stripe and by its own, in one batch: one account. And one that was not used before.
+CREATE FUNCTION stripe() RETURNS uuid LANGUAGE sql STABLE
+RETURN (SELECT account_id FROM bank.accounts WHERE house_code = 'cash' AND currency = 'HTG');
+SELECT version AS cash_version, balance AS cash_balance FROM bank_accounts WHERE account_id = cash() \gset
+SELECT told(r) FROM bank_post_transfers(ARRAY[cash(), stripe(), a(8), a(8), cash(), stripe()], ARRAY[a(8), a(8), cash(), stripe(), stripe(), cash()],
+  ARRAY['1 HTG', '2 HTG', '3 HTG', '4 HTG', '5 HTG', '6 HTG']::bank_money[]) AS r;
+SELECT version - :cash_version AS versions, balance - :cash_balance AS balance FROM bank_accounts WHERE account_id = cash();
+SELECT status FROM bank_create_house_account('vault', 'HTG');
+SELECT told(r) FROM bank_accounts AS v, LATERAL bank_post_transfers(ARRAY[cash(), v.account_id], ARRAY[v.account_id, a(8)], ARRAY['100 HTG', '1 HTG']::bank_money[]) AS r WHERE v.house_account = 'vault';
+-- Another session has no stripe of its own yet: it opens one, or takes a free one; the account is the same.
+\connect
+SELECT told(r) FROM bank_post_transfers(ARRAY[a(1), cash()], ARRAY[cash(), a(2)], ARRAY['1 HTG', '2 HTG']::bank_money[]) AS r;
+
+-- Events stand in the order of the orders, without gap; versions grow by one; the read models follow.
+SELECT max(position) AS last FROM bank.events \gset
+SELECT told(r) FROM bank_post_transfers(ARRAY[a(1), a(2), a(7), a(1)], ARRAY[a(2), a(1), a(1), a(8)], ARRAY['1 HTG', '2 HTG', '999 HTG', '3 HTG']::bank_money[],
+  occurred_at => ARRAY[NULL, '2020-01-01 00:00+00', NULL, '1899-12-31 00:00+00']::timestamptz[]) AS r;
+SELECT told(r) FROM bank_post_transfers(ARRAY[a(1), a(2), a(1)], ARRAY[a(2), a(1), a(8)], ARRAY['1 HTG', '2 HTG', '3 HTG']::bank_money[]) AS r;
+SELECT position - :last AS position, aggregate_id, amount, event_type, occurred_at IS NOT NULL AS dated FROM bank.events WHERE position > :last ORDER BY position;
+SELECT count(*) FROM bank.backdated_movements;
+SELECT * FROM broken_invariants();
+
 -- In a transaction that is rolled back nothing remains, and the session goes on.
 SELECT ledger() AS before \gset
 BEGIN;

@@ -278,6 +278,20 @@ bank_store_claim_key(const char *key, const char *request, const BankUuid *aggre
 	return bank_key_lookup(key, hash, first, error);
 }
 
+/* See ports/event_store.h. */
+void
+bank_store_release_key(const char *key)
+{
+	static BankPlan plan = {
+		.text = "DELETE FROM bank.idempotency_keys "
+		"WHERE idempotency_key OPERATOR(pg_catalog.=) $1",
+		.nargs = 1, .types = {TEXTOID}
+	};
+	Datum		values[] = {CStringGetTextDatum(key)};
+
+	bank_plan_execute(&plan, values, NULL, false);
+}
+
 /*
  * See ports/event_store.h. A claim of this command is turned into the refusal;
  * one that a concurrent call has made since stays as it is.

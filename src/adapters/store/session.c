@@ -12,7 +12,6 @@
 #include "ports/event_store.h"
 
 #include "access/htup_details.h"
-#include "access/xact.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_class.h"
 #include "miscadmin.h"
@@ -20,7 +19,6 @@
 #include "storage/lock.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
-#include "utils/resowner.h"
 #include "utils/syscache.h"
 
 /* The role that owns bank.events. Raises when the extension is not there. */
@@ -134,38 +132,6 @@ bank_plan_execute(BankPlan *plan, Datum *values, const char *nulls, bool read_on
 		elog(ERROR, "SPI_execute_plan failed for \"%s\": %s", plan->text,
 			 SPI_result_code_string(result));
 	return SPI_processed;
-}
-
-/* The surroundings of the savepoint, of which there is one at a time. */
-static MemoryContext bank_savepoint_context;
-static ResourceOwner bank_savepoint_owner;
-
-/* See ports/event_store.h. */
-void
-bank_store_savepoint(void)
-{
-	bank_savepoint_context = CurrentMemoryContext;
-	bank_savepoint_owner = CurrentResourceOwner;
-	BeginInternalSubTransaction(NULL);
-	MemoryContextSwitchTo(bank_savepoint_context);
-}
-
-/* See ports/event_store.h. */
-void
-bank_store_release_savepoint(void)
-{
-	ReleaseCurrentSubTransaction();
-	MemoryContextSwitchTo(bank_savepoint_context);
-	CurrentResourceOwner = bank_savepoint_owner;
-}
-
-/* See ports/event_store.h. */
-void
-bank_store_rollback_to_savepoint(void)
-{
-	RollbackAndReleaseCurrentSubTransaction();
-	MemoryContextSwitchTo(bank_savepoint_context);
-	CurrentResourceOwner = bank_savepoint_owner;
 }
 
 /* See ports/event_store.h. */
