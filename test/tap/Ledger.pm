@@ -419,6 +419,7 @@ WITH stream AS MATERIALIZED (
     count(*) * 2 - count(e.position) - count(DISTINCT e.position)
     FROM bank.idempotency_keys AS k
     LEFT JOIN bank.events AS e ON e.aggregate_id = k.aggregate_id AND e.version = k.version
+    WHERE k.refusal IS NULL
   UNION ALL SELECT 'bank_verify(): ' || invariant, 1 FROM @schema@.bank_verify() WHERE ok IS NOT TRUE
 )
 SELECT invariant, failures FROM finding WHERE failures <> 0
