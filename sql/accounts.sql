@@ -87,4 +87,5 @@ CREATE TRIGGER events_apply
   REFERENCING NEW TABLE AS inserted
   FOR EACH STATEMENT EXECUTE FUNCTION bank.events_apply();
 ALTER TABLE bank.events ENABLE ALWAYS TRIGGER events_apply;
+REVOKE ALL ON FUNCTION bank.events_apply() FROM PUBLIC;
 COMMENT ON TRIGGER events_apply ON bank.events IS 'Keeps bank.accounts and bank.backdated_movements; per statement, so that a restore is one pass.';

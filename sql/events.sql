@@ -95,6 +95,7 @@ CREATE TRIGGER events_refuse_row_change
   BEFORE UPDATE OR DELETE ON bank.events
   FOR EACH ROW EXECUTE FUNCTION bank.events_refuse_change();
 ALTER TABLE bank.events ENABLE ALWAYS TRIGGER events_refuse_row_change;
+REVOKE ALL ON FUNCTION bank.events_refuse_change() FROM PUBLIC;
 COMMENT ON TRIGGER events_refuse_row_change ON bank.events IS 'Refuses changes that arrive by logical replication.';
 
 CREATE FUNCTION bank.guard_drop() RETURNS event_trigger
@@ -106,4 +107,5 @@ CREATE EVENT TRIGGER banking_guard_drop ON ddl_command_start
   WHEN TAG IN ('DROP EXTENSION', 'DROP SCHEMA', 'DROP OWNED', 'DROP TABLE')
   EXECUTE FUNCTION bank.guard_drop();
 ALTER EVENT TRIGGER banking_guard_drop ENABLE ALWAYS;
+REVOKE ALL ON FUNCTION bank.guard_drop() FROM PUBLIC;
 COMMENT ON EVENT TRIGGER banking_guard_drop IS 'Guards a ledger that has events against being dropped.';

@@ -224,13 +224,13 @@ CREATE FUNCTION @extschema@.bank_account(account_id uuid) RETURNS @extschema@.ba
   SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-  result @extschema@.bank_accounts;
+  result record;
 BEGIN
-  SELECT a.* INTO result FROM @extschema@.bank_accounts AS a
+  SELECT a.* INTO result FROM bank.account_list AS a
   WHERE a.account_id = bank_account.account_id;
   IF NOT FOUND THEN
     account_id := bank.require_account(account_id);
-    SELECT a.* INTO result FROM @extschema@.bank_accounts AS a
+    SELECT a.* INTO result FROM bank.account_list AS a
     WHERE a.account_id = bank_account.account_id;
   END IF;
   RETURN result;
@@ -267,14 +267,14 @@ CREATE FUNCTION @extschema@.bank_balance(account_id uuid) RETURNS @extschema@.ba
   SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-  result @extschema@.bank_balance_row;
+  result record;
 BEGIN
   SELECT a.account_id, a.currency, a.balance, a.held, a.available, a.version INTO result
-  FROM @extschema@.bank_accounts AS a WHERE a.account_id = bank_balance.account_id;
+  FROM bank.account_list AS a WHERE a.account_id = bank_balance.account_id;
   IF NOT FOUND THEN
     account_id := bank.require_account(account_id);
     SELECT a.account_id, a.currency, a.balance, a.held, a.available, a.version INTO result
-    FROM @extschema@.bank_accounts AS a WHERE a.account_id = bank_balance.account_id;
+    FROM bank.account_list AS a WHERE a.account_id = bank_balance.account_id;
   END IF;
   RETURN result;
 END
@@ -287,7 +287,7 @@ CREATE FUNCTION @extschema@.bank_balance_at(account_id uuid, at timestamptz, as_
   SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-  result @extschema@.bank_balance_then;
+  result record;
 BEGIN
   account_id := bank.require_account(account_id);
   IF at IS NULL OR as_recorded IS NULL THEN
@@ -296,7 +296,7 @@ BEGIN
   SELECT bank_balance_at.account_id, pg_catalog.max(a.currency),
          pg_catalog.sum(bank.minor_to_numeric(b.balance, a.currency)),
          pg_catalog.sum(bank.minor_to_numeric(0, a.currency)),
-         pg_catalog.sum(b.version)
+         pg_catalog.sum(b.version)::bigint
   INTO result
   FROM bank.accounts AS a, LATERAL bank.balance_at(a.account_id, at, as_recorded) AS b
   WHERE a.account_id = bank_balance_at.account_id OR a.house_account_id = bank_balance_at.account_id;
@@ -322,10 +322,10 @@ BEGIN
   LOOP
     -- The bounds on versions keep the planner from expecting half of the ledger.
     RETURN QUERY
-      SELECT e.* FROM @extschema@.bank_events AS e
+      SELECT e.* FROM bank.event_list AS e
       WHERE e.aggregate_id = mine.account_id AND e.version BETWEEN 1 AND mine.version
       UNION ALL
-      SELECT e.* FROM @extschema@.bank_events AS e
+      SELECT e.* FROM bank.event_list AS e
       WHERE e.peer_id = mine.account_id AND e.peer_version BETWEEN 1 AND mine.version
       ORDER BY 1;
   END LOOP;

@@ -1,4 +1,6 @@
--- The views of the SQL API, and bank.stream, on which the queries stand.
+-- The views of the SQL API, and the views of schema bank on which they and the
+-- queries stand: what runs with the owner's rights names nothing in the schema
+-- of the API, which may be somebody else's.
 
 CREATE VIEW bank.stream AS
   SELECT e.aggregate_id AS account_id, e.version, e.position, e.event_id, e.event_type,
@@ -20,7 +22,7 @@ CREATE VIEW bank.stream AS
 COMMENT ON VIEW bank.stream IS
   'Every event once for each account it touches, as that account sees it; amounts in minor units, signed.';
 
-CREATE VIEW @extschema@.bank_accounts AS
+CREATE VIEW bank.account_list AS
   SELECT a.account_id, a.account_number, a.owner_id, a.account_type, a.currency, a.status,
          bank.minor_to_numeric(a.credits - a.debits, a.currency) AS balance,
          bank.minor_to_numeric(a.held, a.currency) AS held,
@@ -42,6 +44,9 @@ CREATE VIEW @extschema@.bank_accounts AS
   FROM bank.accounts AS a
   WHERE a.house_code IS NOT NULL
   GROUP BY a.house_account_id, a.currency, a.house_code;
+COMMENT ON VIEW bank.account_list IS 'What bank_accounts shows.';
+
+CREATE VIEW @extschema@.bank_accounts AS SELECT a.* FROM bank.account_list AS a;
 COMMENT ON VIEW @extschema@.bank_accounts IS
   'Current state of every account. House accounts are added up over their stripes; their balance may be negative and nothing bounds what is available.';
 COMMENT ON COLUMN @extschema@.bank_accounts.account_id IS 'Identifier (UUID version 7; version 8 for house accounts).';
@@ -59,7 +64,7 @@ COMMENT ON COLUMN @extschema@.bank_accounts.overdraft_limit IS 'The balance may 
 COMMENT ON COLUMN @extschema@.bank_accounts.balance_limit IS 'The balance may rise to this; null: no ceiling.';
 COMMENT ON COLUMN @extschema@.bank_accounts.house_account IS 'Code of a house account; null for customers'' accounts.';
 
-CREATE VIEW @extschema@.bank_events AS
+CREATE VIEW bank.event_list AS
   SELECT e.position, e.event_id, e.aggregate_id, e.version, e.peer_id, e.peer_version,
          e.event_type::text AS event_type,
          pg_catalog.jsonb_build_object('account_id', e.aggregate_id, 'currency', e.currency)
@@ -76,6 +81,9 @@ CREATE VIEW @extschema@.bank_events AS
          COALESCE(e.occurred_at, e.recorded_at) AS occurred_at,
          e.recorded_at
   FROM bank.events AS e;
+COMMENT ON VIEW bank.event_list IS 'What bank_events shows.';
+
+CREATE VIEW @extschema@.bank_events AS SELECT e.* FROM bank.event_list AS e;
 COMMENT ON VIEW @extschema@.bank_events IS
   'Every event, in the order of position when asked for it; amounts in event_data are strings.';
 COMMENT ON COLUMN @extschema@.bank_events.position IS 'Global order of appending.';

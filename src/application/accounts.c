@@ -105,10 +105,6 @@ bank_accounts_create(const BankNewAccount *arguments, const BankOptions *options
 		account_id = *arguments->account_id;
 	else
 		bank_clock_new_uuid(&account_id);
-	if (!bank_command_claim(options, &account_id, 1, outcome, &done, error))
-		return false;
-	if (done)
-		return true;
 	if (!bank_accounts_check_new(options, error))
 		return false;
 	if (arguments->account_id != NULL && bank_uuid_is_house(&account_id))
@@ -121,9 +117,18 @@ bank_accounts_create(const BankNewAccount *arguments, const BankOptions *options
 	{
 		char		id[BANK_UUID_TEXT];
 
+		/* perhaps it was this very command that was waited for */
+		if (!bank_command_find(options, outcome, &done, error))
+			return false;
+		if (done)
+			return true;
 		bank_uuid_format(&account_id, id);
 		return bank_error_set(error, BANK_ACCOUNT_EXISTS, "Account: %s", id);
 	}
+	if (!bank_command_claim(options, &account_id, 1, outcome, &done, error))
+		return false;
+	if (done)
+		return true;
 	bank_account_number_make(bank_store_next_account_serial(), opening.number);
 	if (!bank_account_decide_create(&account_id, arguments->currency, &limits, &opening,
 									&outcome->event, error))

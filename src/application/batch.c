@@ -276,6 +276,8 @@ bank_batch_same_key(const BankBatch *batch, int i)
 
 	while (earlier >= 0 && !bank_batch_accepted(batch, earlier))
 		earlier = batch->keys[earlier].earlier;
+	/* what is refused by now stays refused: the next one need not walk here again */
+	batch->keys[i].earlier = earlier;
 	return earlier;
 }
 
@@ -430,8 +432,8 @@ bank_batch_decide_all(BankBatch *batch)
 }
 
 /*
- * Step 5: claim the keys of accepted orders, in the order of keys, so that no two
- * batches wait for each other. False, with nothing claimed: a concurrent call was
+ * Step 5: claim the keys of accepted orders, in the order of keys, so that two
+ * batches do not wait for each other. False, with nothing claimed: a concurrent call was
  * first with one.
  */
 static bool
@@ -482,7 +484,8 @@ bank_batch_append(BankBatch *batch)
 		if (account->before.to_open)
 		{
 			bank_accounts_open(&account->before);
-			opened_at = account->before.account.recorded_at;
+			if (opened_at < account->before.account.recorded_at)
+				opened_at = account->before.account.recorded_at;
 		}
 		before[n_before++] = &account->before.account;
 	}

@@ -160,13 +160,19 @@ bank_command_claim(const BankOptions *options, const BankUuid *aggregate_id, int
  * the outcome of the command, unless it is the key itself that was refused, or
  * the arguments before there was a request.
  */
-void
-bank_command_keep_refusal(const BankOptions *options, const BankOutcome *outcome,
-						  const BankError *error)
+bool
+bank_command_keep_refusal(const BankOptions *options, BankOutcome *outcome, BankError *error)
 {
-	if (options->key != NULL && !outcome->replayed && outcome->request.len > 0 &&
-		error->code != BANK_KEY_REUSED)
-		bank_store_deny_key(options->key, outcome->request.text, error);
+	BankError	refusal = *error;
+	bool		done;
+
+	if (options->key == NULL || outcome->replayed || outcome->request.len == 0 ||
+		error->code == BANK_KEY_REUSED)
+		return false;
+	/* true: a concurrent call with the key was accepted meanwhile, that is the outcome */
+	return bank_command_keyed(bank_store_deny_key(options->key, outcome->request.text, &refusal,
+												  &outcome->event, error),
+							  options->key, outcome, &done, error) && done;
 }
 
 /*

@@ -56,8 +56,8 @@ extern bool bank_command_find(const BankOptions *options, BankOutcome *outcome, 
 extern bool bank_command_claim(const BankOptions *options, const BankUuid *aggregate_id,
 							   int64_t version, BankOutcome *outcome, bool *done,
 							   BankError *error);
-extern void bank_command_keep_refusal(const BankOptions *options, const BankOutcome *outcome,
-									  const BankError *error);
+extern bool bank_command_keep_refusal(const BankOptions *options, BankOutcome *outcome,
+									  BankError *error);
 extern void bank_command_append(const BankOptions *options, const BankAccount *aggregate,
 								const BankAccount *peer, BankOutcome *outcome);
 extern bool bank_command_missing(const char *name, BankError *error);

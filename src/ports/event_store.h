@@ -87,7 +87,9 @@ extern BankKeyState bank_store_claim_key(const char *key, const char *request,
 										 BankEvent *first, BankError *error);
 
 /* Make a refusal the outcome of a key, which may have been claimed by this command. */
-extern void bank_store_deny_key(const char *key, const char *request, const BankError *error);
+extern BankKeyState bank_store_deny_key(const char *key, const char *request,
+										const BankError *error, BankEvent *first,
+										BankError *stored);
 
 /* Give up a key that this command has claimed. */
 extern void bank_store_release_key(const char *key);

@@ -328,8 +328,9 @@ bank_store_claim_key(const char *key, const char *request, const BankUuid *aggre
 	return state;
 }
 
-void
-bank_store_deny_key(const char *key, const char *request, const BankError *error)
+BankKeyState
+bank_store_deny_key(const char *key, const char *request, const BankError *error,
+					BankEvent *first, BankError *stored)
 {
 	int			i;
 
@@ -340,6 +341,9 @@ bank_store_deny_key(const char *key, const char *request, const BankError *error
 		fake_keep(key, request);
 	fake.keys[i].denied = true;
 	fake.keys[i].refusal = *error;
+	(void) first;
+	(void) stored;
+	return BANK_KEY_FREE;
 }
 
 void

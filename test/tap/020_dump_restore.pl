@@ -37,7 +37,8 @@ my %load = pgbench(
 \set a random(101, 130)
 \set b 101 + (:a - 101 + random(1, 29)) % 30
 BEGIN;
-SELECT bank_transfer('00000000-0000-7000-8000-000000000:a', '00000000-0000-7000-8000-000000000:b', '0.01 HTG');
+SELECT bank_transfer('00000000-0000-7000-8000-000000000:a',
+  '00000000-0000-7000-8000-000000000:b', '0.01 HTG');
 \set end random(1, 4)
 \if :end = 1
 ROLLBACK;
@@ -47,7 +48,8 @@ COMMIT;
 SQL
 		<<'SQL',
 \set a random(101, 130)
-SELECT bank_deposit('00000000-0000-7000-8000-000000000:a', '0.02 HTG', idempotency_key => 'load :client_id :a');
+SELECT bank_deposit('00000000-0000-7000-8000-000000000:a', '0.02 HTG',
+  idempotency_key => 'load :client_id :a');
 SQL
 	]);
 is("$load{status} $load{stderr}", '0 ', 'many sessions have written');
@@ -89,7 +91,8 @@ sub round_trip
 	my @after = query_rows(
 		$target, $copy, qq{
 SET search_path = $schema;
-SELECT position > $max, version, balance, replayed FROM bank_deposit('00000000-0000-7000-8000-000000000005', '1 HTG');
+SELECT position > $max, version, balance, replayed
+  FROM bank_deposit('00000000-0000-7000-8000-000000000005', '1 HTG');
 SELECT substr(account_number, 1, 10)::bigint > $serial, bank_account_number_valid(account_number), version
   FROM bank_create_account('00000000-0000-4000-8000-000000000001', 'COURANT', 'HTG');
 SELECT position <= $max, version, balance, replayed
@@ -103,17 +106,20 @@ SELECT count(*) FROM bank_accounts WHERE house_account = 'vault'});
 			[ 't', 3, '701.00', 'f' ],
 			[ 't', 't', 1 ],
 			[ 't', 2, '1000.00', 't' ],
-			['00000000-0000-7000-8000-000000000001'],
-			[2]
+			['00000000-0000-7000-8000-000000000001'], [2]
 		],
 		"$name: the ledger goes on where it was");
-	is( outcome($target, $copy,
-			"SELECT $schema.bank_deposit('00000000-0000-7000-8000-000000000001', '1.00 HTG', idempotency_key => 'varied 3')"
+	is( outcome(
+			$target,
+			$copy,
+			"SELECT $schema.bank_deposit('00000000-0000-7000-8000-000000000001', '1.00 HTG',
+			  idempotency_key => 'varied 3')"
 		),
 		'BK007',
 		"$name: keys are known");
-	is( outcome($target, $copy,
-			"SELECT $schema.bank_deposit('00000000-0000-7000-8000-000000000002', '1.00 HTG')"),
+	is( outcome(
+			$target, $copy, "SELECT $schema.bank_deposit('00000000-0000-7000-8000-000000000002', '1.00 HTG')"
+		),
 		'BK002',
 		"$name: a frozen account is frozen");
 	is(outcome($target, $copy, 'DELETE FROM bank.events'), 'BK012', "$name: events are append-only");
@@ -142,11 +148,17 @@ my @formats = (
 	[
 		'inserts',
 		[ 'pg_dump', '--inserts', '-f', "$directory/inserts", '-d', 'FROM' ],
-		[ 'psql', '-Xq', '-v', 'ON_ERROR_STOP=1', '-o', '/dev/null', '-f', "$directory/inserts", '-d', 'INTO' ]
+		[
+			'psql', '-Xq', '-v', 'ON_ERROR_STOP=1', '-o', '/dev/null',
+			'-f', "$directory/inserts", '-d', 'INTO'
+		]
 	],
 	[
 		'column inserts, several rows each',
-		[ 'pg_dump', '--column-inserts', '--rows-per-insert=37', '-Ft', '-f', "$directory/tar", '-d', 'FROM' ],
+		[
+			'pg_dump', '--column-inserts', '--rows-per-insert=37', '-Ft', '-f', "$directory/tar", '-d',
+			'FROM'
+		],
 		[ 'pg_restore', '-e', '-d', 'INTO', "$directory/tar" ]
 	],
 	[
@@ -157,8 +169,7 @@ my @formats = (
 round_trip($_->[0], 'ledger', 'public', $_->[1], $_->[2]) foreach @formats;
 round_trip(
 	'schema of its own',
-	'elsewhere',
-	'"Our Bank"',
+	'elsewhere', '"Our Bank"',
 	[ 'pg_dump', '-Fc', '-f', "$directory/schema", '-d', 'FROM' ],
 	[ 'pg_restore', '-e', '-d', 'INTO', "$directory/schema" ]);
 
@@ -204,7 +215,8 @@ foreach my $format ('custom', 'directory')
 	my @before = split(/\n/, $source->safe_psql('ledger', $rows));
 	run_ok(
 		"$format, while others write: dump",
-		'pg_dump', '-d', $source->connstr('ledger'),
+		'pg_dump', '-d',
+		$source->connstr('ledger'),
 		$format eq 'custom' ? '-Fc' : ('-Fd', '-j', 2),
 		'-f', "$directory/live_$format");
 	my $last = $source->safe_psql('ledger', 'SELECT max(position) FROM bank.events');

@@ -38,8 +38,7 @@ sub load_ok
 sub deadlocks
 {
 	my ($database) = @_;
-	return $node->safe_psql('postgres',
-		"SELECT deadlocks FROM pg_stat_database WHERE datname = '$database'");
+	return $node->safe_psql('postgres', "SELECT deadlocks FROM pg_stat_database WHERE datname = '$database'");
 }
 
 # Opposite transfers on ten accounts. What a client was told is what the ledger has: as many events
@@ -65,14 +64,12 @@ SELECT bank_transfer(account(:from), account(:to), bank_money(:amount / 100.0, '
 SQL
 	load_ok("transfers, $isolation", \%load, $database, $offset, $settings{$isolation}->{allowed});
 	is(deadlocks($database), 0, "transfers, $isolation: no deadlock");
-	is( $node->safe_psql($database,
-			"SELECT count(*) FROM bank_events WHERE event_type = 'transfer.completed'"),
+	is( $node->safe_psql(
+			$database, "SELECT count(*) FROM bank_events WHERE event_type = 'transfer.completed'"),
 		$load{processed},
 		"transfers, $isolation: each is there once");
-	is( $node->safe_psql($database,
-			"SELECT sum(balance) FROM bank_accounts WHERE house_account IS NULL"),
-		'10000000.00',
-		"transfers, $isolation: no money came or went");
+	is($node->safe_psql($database, "SELECT sum(balance) FROM bank_accounts WHERE house_account IS NULL"),
+		'10000000.00', "transfers, $isolation: no money came or went");
 	ledger_ok($node, $database, "transfers, $isolation");
 	storage_ok($node, $database, "transfers, $isolation");
 }
@@ -106,7 +103,8 @@ SQL
 \if :what = 1
 SELECT attempt('SELECT bank_freeze(account(:a))');
 \elif :what = 2
-SELECT attempt('SELECT bank_set_limits(account(:a), overdraft_limit => ''30.00 HTG'', balance_limit => ''180.00 HTG'')');
+SELECT attempt('SELECT bank_set_limits(account(:a), overdraft_limit => ''30.00 HTG'',
+  balance_limit => ''180.00 HTG'')');
 \elif :what = 3
 SELECT attempt('SELECT bank_close(account(:a))');
 \else
@@ -123,7 +121,8 @@ SELECT attempt('SELECT bank_deposit(account(:a), bank_money(:amount / 100.0, ''H
 SAVEPOINT one;
 SELECT attempt('SELECT bank_transfer(account(:a), account(:b), bank_money(:amount / 100.0, ''HTG''))');
 ROLLBACK TO SAVEPOINT one;
-SELECT attempt('SELECT bank_withdraw(account(:b), bank_money(:amount / 100.0, ''HTG''), house_account => ''fees'')');
+SELECT attempt('SELECT bank_withdraw(account(:b), bank_money(:amount / 100.0, ''HTG''),
+  house_account => ''fees'')');
 SAVEPOINT two;
 SELECT attempt('SELECT bank_transfer(account(:b), account(:a), bank_money(:amount / 100.0, ''HTG''))');
 RELEASE SAVEPOINT two;
@@ -136,7 +135,8 @@ SQL
 	<<'SQL',
 \set a random(1, 12)
 \set days random(0, 60)
-SELECT attempt('SELECT bank_deposit(account(:a), ''0.05 HTG'', occurred_at => now() - :days * interval ''1 day'')');
+SELECT attempt('SELECT bank_deposit(account(:a), ''0.05 HTG'',
+  occurred_at => now() - :days * interval ''1 day'')');
 SELECT attempt('SELECT bank_create_account(''00000000-0000-4000-8000-000000000002'', ''EPARGNE'', ''USD'')');
 SQL
 );
@@ -189,8 +189,10 @@ SELECT bank_deposit(account(:a), '0.02 HTG');
 COMMIT;
 SQL
 	load_ok("savepoints, $isolation", \%load, 'savepoints', $offset, $settings{$isolation}->{allowed});
-	is($node->safe_psql('savepoints', "$count WHERE event_type = 'money.deposited'") * 2,
-		$node->safe_psql('savepoints', 'SELECT (100 * sum(balance))::bigint FROM bank_accounts WHERE house_account IS NULL'),
+	is( $node->safe_psql('savepoints', "$count WHERE event_type = 'money.deposited'") * 2,
+		$node->safe_psql(
+			'savepoints',
+			'SELECT (100 * sum(balance))::bigint FROM bank_accounts WHERE house_account IS NULL'),
 		"savepoints, $isolation: nothing that was taken back has remained");
 	ledger_ok($node, 'savepoints', "savepoints, $isolation");
 }
@@ -201,12 +203,14 @@ my $deposit = q{SELECT version FROM bank_deposit(account(10), '1 HTG')};
 my $place = q{SELECT ctid FROM bank.accounts WHERE account_id = account(10)};
 my ($older, $first, $second) = map { $node->background_psql('savepoints', on_error_stop => 0) } 1 .. 3;
 $older->query_safe(
-	"BEGIN; SELECT count(bank_deposit(account_id, '1 HTG')) FROM bank_accounts WHERE house_account IS NULL AND account_id <> account(10)"
+	"BEGIN; SELECT count(bank_deposit(account_id, '1 HTG')) FROM bank_accounts
+	  WHERE house_account IS NULL AND account_id <> account(10)"
 );
 $first->query_safe("BEGIN; SAVEPOINT one; $deposit");
 my $taken_back = $first->query_safe($place);
 $first->query_safe('ROLLBACK TO SAVEPOINT one');
 $older->query_safe('COMMIT');
+
 foreach my $try (1 .. 200)
 {
 	$node->safe_psql('savepoints', $deposit);
@@ -216,9 +220,13 @@ note "taken back at $taken_back, now at " . $node->safe_psql('savepoints', $plac
 my $version = $node->safe_psql('savepoints', 'SELECT version FROM bank_balance(account(10))');
 $second->query_safe("BEGIN; $deposit");
 $first->query_until(qr/begun/, "\\echo begun\n$deposit;\n");
-$node->poll_query_until('savepoints', "SELECT count(*) > 0 FROM pg_stat_activity WHERE wait_event_type = 'Lock'");
+$node->poll_query_until('savepoints',
+	"SELECT count(*) > 0 FROM pg_stat_activity WHERE wait_event_type = 'Lock'");
 $second->query_safe('COMMIT');
-like(scalar($first->query('COMMIT')), qr/^${\($version + 2)}$/m, 'a row that was taken back must be locked again');
+like(
+	scalar($first->query('COMMIT')),
+	qr/^${\($version + 2)}$/m,
+	'a row that was taken back must be locked again');
 $_->quit foreach ($older, $first, $second);
 ledger_ok($node, 'savepoints', 'savepoints, step by step');
 storage_ok($node, 'savepoints', 'savepoints');
@@ -234,7 +242,8 @@ foreach my $isolation ('read committed', 'repeatable read', 'serializable')
 	my $before = $node->safe_psql($database, 'SELECT max(position) FROM bank_events');
 	my $offset = -s $node->logfile;
 	my %load = pgbench(
-		$node, $database,
+		$node,
+		$database,
 		transactions => 60,
 		isolation => $isolation,
 		tries => $settings{$isolation}->{tries} ? 1 : 1000,
@@ -252,7 +261,8 @@ SELECT bank_transfer(account(:a), account(:b), bank_money(:n, 'HTG'), idempotenc
 SQL
 			<<'SQL',
 \set n random(1, 100)
-SELECT bank_create_account('00000000-0000-4000-8000-000000000003', 'COURANT', 'HTG', idempotency_key => 'create :n');
+SELECT bank_create_account('00000000-0000-4000-8000-000000000003', 'COURANT', 'HTG',
+  idempotency_key => 'create :n');
 SQL
 			<<'SQL',
 \set n random(1, 100)
@@ -268,7 +278,8 @@ SQL
 	is(deadlocks($database), 0, "keys, $isolation: no deadlock");
 	is( $node->safe_psql($database, <<"SQL"),
 SELECT count(*) FROM bank.idempotency_keys AS k
-FULL JOIN (SELECT * FROM bank.events WHERE position > $before AND (data ->> 'house_account' = 'cash') IS NOT TRUE) AS e
+FULL JOIN (SELECT * FROM bank.events
+  WHERE position > $before AND (data ->> 'house_account' = 'cash') IS NOT TRUE) AS e
   USING (aggregate_id, version)
 WHERE k.idempotency_key IS NULL OR e.version IS NULL
 SQL
@@ -277,7 +288,8 @@ SQL
 SELECT sum(balance) FROM bank_accounts WHERE house_account IS NULL
 SQL
 		$node->safe_psql($database, <<'SQL'),
-SELECT 10000000.00 + sum(CASE split_part(idempotency_key, ' ', 1) WHEN 'deposit' THEN split_part(idempotency_key, ' ', 2)::numeric
+SELECT 10000000.00 + sum(CASE split_part(idempotency_key, ' ', 1) WHEN 'deposit'
+  THEN split_part(idempotency_key, ' ', 2)::numeric
                         WHEN 'different' THEN 1 ELSE 0 END)
 FROM bank.idempotency_keys
 SQL

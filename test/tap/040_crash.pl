@@ -47,14 +47,13 @@ sub script
 		if ($kind < 0.4)
 		{
 			$effects{$key} = [ [ $from, -$minor ], [ $to, $minor ] ];
-			$script .=
-			  "SELECT '$key' FROM bank_transfer(account($from), account($to), $money, idempotency_key => '$key');\n";
+			$script .= "SELECT '$key' FROM bank_transfer(account($from), account($to), $money,
+			    idempotency_key => '$key');\n";
 		}
 		elsif ($kind < 0.6)
 		{
 			$effects{$key} = [ [ $to, $minor ] ];
-			$script .=
-			  "SELECT '$key' FROM bank_deposit(account($to), $money, idempotency_key => '$key');\n";
+			$script .= "SELECT '$key' FROM bank_deposit(account($to), $money, idempotency_key => '$key');\n";
 		}
 		elsif ($kind < 0.8)
 		{
@@ -66,7 +65,8 @@ sub script
 		{
 			$effects{$key} = [];
 			$script .=
-			  "SELECT '$key' FROM bank_create_account('00000000-0000-4000-8000-000000000002', 'EPARGNE', 'HTG', idempotency_key => '$key');\n";
+			  "SELECT '$key' FROM bank_create_account('00000000-0000-4000-8000-000000000002', 'EPARGNE',
+			    'HTG', idempotency_key => '$key');\n";
 		}
 		else
 		{
@@ -75,9 +75,11 @@ sub script
 
 			$effects{"$key a"} = [ [ $low, $minor ] ];
 			$effects{"$key b"} = [ [ $high, -$minor ] ];
-			$script .= "BEGIN;\n"
+			$script .=
+				"BEGIN;\n"
 			  . "SELECT FROM bank_deposit(account($low), $money, idempotency_key => '$key a') \\g /dev/null\n"
-			  . "SELECT FROM bank_withdraw(account($high), $money, idempotency_key => '$key b') \\g /dev/null\n"
+			  . "SELECT FROM bank_withdraw(account($high), $money,
+			    idempotency_key => '$key b') \\g /dev/null\n"
 			  . "COMMIT;\n\\echo $key a\n\\echo $key b\n";
 		}
 	}
@@ -95,7 +97,7 @@ sub start_client
 	die "could not fork: $!" unless defined $pid;
 	if ($pid == 0)
 	{
-		open(STDOUT, '>', $output) or POSIX::_exit(125);
+		open(STDOUT, '>', $output)       or POSIX::_exit(125);
 		open(STDERR, '>', "$output.err") or POSIX::_exit(125);
 		exec('psql', '-XAtq', '-v', 'ON_ERROR_STOP=1', '-d', $node->connstr('postgres'), '-f', $input)
 		  or POSIX::_exit(126);
@@ -107,7 +109,8 @@ sub start_client
 sub victim
 {
 	return $node->safe_psql('postgres',
-		"SELECT pid FROM pg_stat_activity WHERE application_name = 'crash-client' AND state <> 'idle' LIMIT 1")
+		"SELECT pid FROM pg_stat_activity WHERE application_name = 'crash-client' AND state <> 'idle' LIMIT 1"
+	  )
 	  || $node->safe_psql('postgres',
 		"SELECT min(pid) FROM pg_stat_activity WHERE application_name = 'crash-client'");
 }
@@ -117,8 +120,8 @@ sub expected_balances
 {
 	my %minor = map { $_ => 100_000_000 } (1 .. $accounts);
 
-	foreach my $key (split(/\n/,
-			$node->safe_psql('postgres', 'SELECT idempotency_key FROM bank.idempotency_keys')))
+	foreach
+	  my $key (split(/\n/, $node->safe_psql('postgres', 'SELECT idempotency_key FROM bank.idempotency_keys')))
 	{
 		$minor{ $_->[0] } += $_->[1] foreach @{ $effects{$key} };
 	}
@@ -127,8 +130,10 @@ sub expected_balances
 
 sub balances
 {
-	return $node->safe_psql('postgres',
-		"SELECT string_agg(balance::text, ' ' ORDER BY account_id) FROM bank_accounts WHERE account_id <= account($accounts)"
+	return $node->safe_psql(
+		'postgres',
+		"SELECT string_agg(balance::text, ' ' ORDER BY account_id) FROM bank_accounts
+		  WHERE account_id <= account($accounts)"
 	);
 }
 
@@ -169,8 +174,7 @@ foreach my $round (0 .. $#rounds)
 
 	# let them get into it
 	my $before = keys %acknowledged;
-	$node->poll_query_until('postgres',
-		"SELECT count(*) > $before + 1500 FROM bank.idempotency_keys")
+	$node->poll_query_until('postgres', "SELECT count(*) > $before + 1500 FROM bank.idempotency_keys")
 	  or die 'the clients do nothing';
 	local $ENV{PGAPPNAME} = 'striker';
 	$strike->();
@@ -203,8 +207,11 @@ foreach my $round (0 .. $#rounds)
 	  split(/\n/, $node->safe_psql('postgres', 'SELECT idempotency_key FROM bank.idempotency_keys'));
 	is(join(', ', grep { !$there{$_} } sort keys %acknowledged),
 		'', "$name: every acknowledged command is there");
-	cmp_ok(scalar(keys %there) - scalar(keys %acknowledged),
-		'<=', 2 * $clients, "$name: at most one more of each client");
+	cmp_ok(
+		scalar(keys %there) - scalar(keys %acknowledged),
+		'<=',
+		2 * $clients,
+		"$name: at most one more of each client");
 	ledger_ok($node, 'postgres', $name);
 	is(balances(), expected_balances(), "$name: with its effect, once");
 
@@ -230,8 +237,7 @@ foreach my $round (0 .. $#rounds)
 	is(balances(), expected_balances(), "$name: and has one effect");
 	ledger_ok($node, 'postgres', "$name, asked again");
 }
-is(errors_logged($node, 0) =~ /XX\d\d\d/ ? errors_logged($node, 0) : '',
-	'', 'no internal error was logged');
+is(errors_logged($node, 0) =~ /XX\d\d\d/ ? errors_logged($node, 0) : '', '', 'no internal error was logged');
 
 $node->stop;
 done_testing();

@@ -21,7 +21,8 @@ $standby->start;
 
 create_ledger($primary, 'ledger');
 varied_history($primary, 'ledger');
-$primary->safe_psql('ledger', "SELECT bank_freeze('00000000-0000-7000-8000-000000000005', idempotency_key => 'frozen')");
+$primary->safe_psql('ledger',
+	"SELECT bank_freeze('00000000-0000-7000-8000-000000000005', idempotency_key => 'frozen')");
 $primary->wait_for_catchup($standby);
 
 # Every query, on both.
@@ -33,8 +34,10 @@ my @queries = (
 	"SELECT * FROM bank_balance_at('00000000-0000-7000-8000-000000000001', '2023-06-01')",
 	"SELECT * FROM bank_balance_at('00000000-0000-7000-8000-000000000001', '2024-06-01', true)",
 	"SELECT * FROM bank_transactions('00000000-0000-7000-8000-000000000001')",
-	"SELECT * FROM bank_transactions('00000000-0000-7000-8000-000000000001', '2024-01-01', '2024-12-31', page_size => 2)",
-	"SELECT t.* FROM bank_accounts AS a, bank_transactions(a.account_id) AS t WHERE a.house_account = 'cash' AND a.currency = 'HTG'",
+	"SELECT * FROM bank_transactions('00000000-0000-7000-8000-000000000001', '2024-01-01', '2024-12-31',
+	  page_size => 2)",
+	"SELECT t.* FROM bank_accounts AS a, bank_transactions(a.account_id) AS t
+	  WHERE a.house_account = 'cash' AND a.currency = 'HTG'",
 	"SELECT * FROM bank_statement('00000000-0000-7000-8000-000000000001', '2023-01-01', '2099-01-01')",
 	"SELECT * FROM bank_account_events('00000000-0000-7000-8000-000000000002')",
 	'SELECT * FROM bank_accounts ORDER BY account_id',
@@ -50,7 +53,7 @@ foreach my $query (@queries)
 	my $expected = $primary->safe_psql('ledger', $query);
 	my ($status, $stdout, $stderr) = $standby->psql('ledger', $query);
 
-	is("$status $stdout $stderr", "0 $expected ", "on the standby: $query");
+	is("$status $stdout $stderr", "0 $expected ", "on the standby: " . one_line($query));
 }
 is(fingerprint($standby, 'ledger', 1), fingerprint($primary, 'ledger', 1), 'the standby is equal');
 ledger_ok($standby, 'ledger', 'standby');
@@ -58,7 +61,8 @@ ledger_ok($standby, 'ledger', 'standby');
 # Every command, with and without a key that is known.
 foreach my $command (
 	"bank_create_account('00000000-0000-4000-8000-000000000001', 'COURANT', 'HTG')",
-	"bank_create_account('00000000-0000-4000-8000-000000000001', 'COURANT', 'HTG', account_id => '00000000-0000-7000-8000-000000000001', idempotency_key => 'varied 1')",
+	"bank_create_account('00000000-0000-4000-8000-000000000001', 'COURANT', 'HTG',
+	  account_id => '00000000-0000-7000-8000-000000000001', idempotency_key => 'varied 1')",
 	"bank_create_house_account('other', 'HTG')",
 	"bank_deposit('00000000-0000-7000-8000-000000000001', '1 HTG')",
 	"bank_deposit('00000000-0000-7000-8000-000000000001', '1000.00 HTG', idempotency_key => 'varied 3')",
@@ -71,9 +75,10 @@ foreach my $command (
 	"bank_set_limits('00000000-0000-7000-8000-000000000001')",
 	'bank_rebuild()')
 {
-	is(outcome($standby, 'ledger', "SELECT $command"), '25006', "refused on the standby: $command");
+	is(outcome($standby, 'ledger', "SELECT $command"),
+		'25006', "refused on the standby: " . one_line($command));
 	is(outcome($primary, 'ledger', "BEGIN READ ONLY; SELECT $command"),
-		'25006', "refused in a read-only transaction: $command");
+		'25006', "refused in a read-only transaction: " . one_line($command));
 }
 is(fingerprint($standby, 'ledger', 1), fingerprint($primary, 'ledger', 1), 'nothing has changed anywhere');
 
@@ -85,8 +90,10 @@ my $end = start_pgbench(
 	scripts => [<<'SQL']);
 \set a random(101, 120)
 \set b 101 + (:a - 101 + random(1, 19)) % 20
-SELECT bank_transfer('00000000-0000-7000-8000-000000000:a', '00000000-0000-7000-8000-000000000:b', '0.01 HTG');
-SELECT bank_deposit('00000000-0000-7000-8000-000000000:a', '0.01 HTG', occurred_at => now() - interval '1 day', idempotency_key => pg_catalog.gen_random_uuid()::text);
+SELECT bank_transfer('00000000-0000-7000-8000-000000000:a',
+  '00000000-0000-7000-8000-000000000:b', '0.01 HTG');
+SELECT bank_deposit('00000000-0000-7000-8000-000000000:a', '0.01 HTG',
+  occurred_at => now() - interval '1 day', idempotency_key => pg_catalog.gen_random_uuid()::text);
 SQL
 my $before = $standby->safe_psql('ledger', 'SELECT count(*) FROM bank_events');
 foreach my $time (1 .. 3)
@@ -97,7 +104,9 @@ foreach my $time (1 .. 3)
 }
 $end->();
 $primary->wait_for_catchup($standby);
-is(fingerprint($standby, 'ledger', 1), fingerprint($primary, 'ledger', 1), 'after the load the standby is equal');
+is( fingerprint($standby, 'ledger', 1),
+	fingerprint($primary, 'ledger', 1),
+	'after the load the standby is equal');
 
 # Promotion, while a session on the standby has used the library already.
 my $last = $primary->safe_psql('ledger', 'SELECT max(position) FROM bank_events');
@@ -106,7 +115,10 @@ $session->query_safe("SELECT * FROM bank_balance('00000000-0000-7000-8000-000000
 $primary->stop;
 $standby->promote;
 like(
-	$session->query_safe("SELECT position > $last, version, balance FROM bank_deposit('00000000-0000-7000-8000-000000000006', '3 HTG')"),
+	$session->query_safe(
+		"SELECT position > $last, version, balance
+		  FROM bank_deposit('00000000-0000-7000-8000-000000000006', '3 HTG')"
+	),
 	qr/^t\|6\|3\.00$/,
 	'after the promotion the session of before deposits');
 $session->quit;
@@ -114,8 +126,10 @@ is_deeply(
 	[
 		query_rows(
 			$standby, 'ledger', qq{
-SELECT version, replayed FROM bank_deposit('00000000-0000-7000-8000-000000000001', '1000.00 HTG', idempotency_key => 'varied 3');
-SELECT version, bank_account_number_valid(account_number) FROM bank_create_account('00000000-0000-4000-8000-000000000001', 'COURANT', 'HTG');
+SELECT version, replayed FROM bank_deposit('00000000-0000-7000-8000-000000000001', '1000.00 HTG',
+  idempotency_key => 'varied 3');
+SELECT version, bank_account_number_valid(account_number)
+  FROM bank_create_account('00000000-0000-4000-8000-000000000001', 'COURANT', 'HTG');
 SELECT event_type, version FROM bank_unfreeze('00000000-0000-7000-8000-000000000005', expected_version => 3)})
 	],
 	[ [ 2, 't' ], [ 1, 't' ], [ 'account.unfrozen', 4 ] ],
@@ -123,7 +137,8 @@ SELECT event_type, version FROM bank_unfreeze('00000000-0000-7000-8000-000000000
 my %load = pgbench($standby, 'ledger', transactions => 20, scripts => [<<'SQL']);
 \set a random(101, 120)
 \set b 101 + (:a - 101 + random(1, 19)) % 20
-SELECT bank_transfer('00000000-0000-7000-8000-000000000:a', '00000000-0000-7000-8000-000000000:b', '0.01 HTG');
+SELECT bank_transfer('00000000-0000-7000-8000-000000000:a',
+  '00000000-0000-7000-8000-000000000:b', '0.01 HTG');
 SQL
 is("$load{status} $load{stderr}", '0 ', 'and many clients');
 ledger_ok($standby, 'ledger', 'promoted');

@@ -21,8 +21,10 @@ my $directory = PostgreSQL::Test::Utils::tempdir;
 my $writers = <<'SQL';
 \set a random(101, 120)
 \set b 101 + (:a - 101 + random(1, 19)) % 20
-SELECT bank_transfer('00000000-0000-7000-8000-000000000:a', '00000000-0000-7000-8000-000000000:b', '0.01 HTG');
-SELECT bank_deposit('00000000-0000-7000-8000-000000000:a', '0.01 HTG', occurred_at => now() - interval '1 day', idempotency_key => pg_catalog.gen_random_uuid()::text);
+SELECT bank_transfer('00000000-0000-7000-8000-000000000:a',
+  '00000000-0000-7000-8000-000000000:b', '0.01 HTG');
+SELECT bank_deposit('00000000-0000-7000-8000-000000000:a', '0.01 HTG',
+  occurred_at => now() - interval '1 day', idempotency_key => pg_catalog.gen_random_uuid()::text);
 SQL
 
 create_ledger($publisher, 'ledger');
@@ -54,18 +56,21 @@ foreach my $way ('initial copy', 'dump of the snapshot')
 		# a slot, and a dump of exactly what was there when it was made, while others write
 		my $end = start_pgbench($publisher, 'ledger', clients => 4, scripts => [$writers]);
 		my $session = $publisher->background_psql('ledger', replication => 'database');
-		my $slot = $session->query_safe(
-			"CREATE_REPLICATION_SLOT $subscription LOGICAL pgoutput (SNAPSHOT 'export')");
+		my $slot =
+		  $session->query_safe("CREATE_REPLICATION_SLOT $subscription LOGICAL pgoutput (SNAPSHOT 'export')");
 		my $snapshot = (split(/\|/, $slot))[2];
 
 		$subscriber->safe_psql('postgres', "CREATE DATABASE $database");
-		IPC::Run::run([ 'pg_dump', '-Fc', "--snapshot=$snapshot", '--no-publications', '-f', "$directory/snapshot", '-d', $connection ])
-		  or die 'pg_dump failed';
+		IPC::Run::run(
+			[
+				'pg_dump', '-Fc', "--snapshot=$snapshot", '--no-publications', '-f', "$directory/snapshot",
+				'-d', $connection
+			]) or die 'pg_dump failed';
 		$session->quit;
 		IPC::Run::run([ 'pg_restore', '-e', '-d', $subscriber->connstr($database), "$directory/snapshot" ])
 		  or die 'pg_restore failed';
 		$subscriber->safe_psql($database,
-			"CREATE SUBSCRIPTION $subscription CONNECTION '$connection' PUBLICATION ledger "
+				"CREATE SUBSCRIPTION $subscription CONNECTION '$connection' PUBLICATION ledger "
 			  . "WITH (create_slot = false, slot_name = '$subscription', copy_data = false)");
 		$end->();
 	}
@@ -82,7 +87,9 @@ SQL
 	is( fingerprint($subscriber, $database, 1),
 		fingerprint($publisher, 'ledger', 1),
 		"$way: the copy is equal");
-	is( $subscriber->safe_psql($database, "SELECT invariant FROM bank_verify() WHERE NOT ok AND invariant <> 'positions_unused'"),
+	is( $subscriber->safe_psql(
+			$database, "SELECT invariant FROM bank_verify() WHERE NOT ok AND invariant <> 'positions_unused'"
+		),
 		'',
 		"$way: bank_verify() finds nothing but that the sequence of positions is not replicated");
 
@@ -98,8 +105,10 @@ SQL
 BEGIN;
 ALTER TABLE bank.events DISABLE TRIGGER events_refuse_change;
 ALTER TABLE bank.events DISABLE TRIGGER events_refuse_row_change;
-UPDATE bank.events SET amount = amount + 1 WHERE position = (SELECT max(position) FROM bank.events WHERE peer_id IS NOT NULL);
-UPDATE bank.events SET amount = amount - 1 WHERE position = (SELECT max(position) FROM bank.events WHERE peer_id IS NOT NULL);
+UPDATE bank.events SET amount = amount + 1 WHERE position = (SELECT max(position) FROM bank.events
+  WHERE peer_id IS NOT NULL);
+UPDATE bank.events SET amount = amount - 1 WHERE position = (SELECT max(position) FROM bank.events
+  WHERE peer_id IS NOT NULL);
 ALTER TABLE bank.events ENABLE ALWAYS TRIGGER events_refuse_change;
 ALTER TABLE bank.events ENABLE ALWAYS TRIGGER events_refuse_row_change;
 COMMIT;
@@ -115,14 +124,19 @@ ALTER SUBSCRIPTION $subscription SET (slot_name = NONE);
 DROP SUBSCRIPTION $subscription;
 SELECT bank_rebuild();
 SQL
-	$publisher->safe_psql('ledger', "SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE slot_name = '$subscription' AND active");
+	$publisher->safe_psql(
+		'ledger',
+		"SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots
+		  WHERE slot_name = '$subscription' AND active"
+	);
 	$publisher->poll_query_until('ledger',
 		"SELECT count(*) = 0 FROM pg_replication_slots WHERE slot_name = '$subscription' AND active");
 	$publisher->safe_psql('ledger', "SELECT pg_drop_replication_slot('$subscription')");
 	ledger_ok($subscriber, $database, "$way, taken over");
 	%load = pgbench($subscriber, $database, clients => 8, transactions => 30, scripts => [$writers]);
 	is("$load{status} $load{stderr}", '0 ', "$way, taken over: commands work");
-	is( outcome($subscriber, $database,
+	is( outcome(
+			$subscriber, $database,
 			"SELECT bank_create_account('00000000-0000-4000-8000-000000000001', 'COURANT', 'HTG')"),
 		'ok',
 		"$way, taken over: accounts are opened");

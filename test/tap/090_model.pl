@@ -34,9 +34,9 @@ srand($seed);
 # The model. %$ledger and @events are what a rollback takes back; the sequences are not.
 
 my $ledger = {
-	accounts => {},		# id => account; house accounts under "code/currency"
+	accounts => {},    # id => account; house accounts under "code/currency"
 	codes => { map { $_ => 1 } qw(cash external fees interest exchange suspense) },
-	keys => {},			# key => { request, row, flag }
+	keys => {},        # key => { request, row, flag }
 };
 my @events;
 my $position = 0;
@@ -123,8 +123,7 @@ sub append
 		$account->{ $delta->is_pos ? 'credits' : 'debits' } += abs($delta) if defined $delta;
 		push @seen, [ $account->{id}, $account->{version}, $delta, balance($account) ];
 	}
-	push @events,
-	  { position => $position, type => $type, occurred => $c->{occurred}, sides => \@seen };
+	push @events, { position => $position, type => $type, occurred => $c->{occurred}, sides => \@seen };
 	return;
 }
 
@@ -133,11 +132,10 @@ sub receipt
 {
 	my ($c, $type, $account, $minor) = @_;
 	my @row = (
-		$account->{house} ? 'house' : $account->{id},
-		$type,
-		defined $minor ? figure($minor, $account->{currency}) : '',
-		$account->{currency}, figure(balance($account), $account->{currency}),
-		$account->{version}, $position, 'f');
+		$account->{house} ? 'house'                              : $account->{id}, $type,
+		defined $minor    ? figure($minor, $account->{currency}) : '', $account->{currency},
+		figure(balance($account), $account->{currency}), $account->{version},
+		$position, 'f');
 
 	$ledger->{keys}->{ $c->{key} } = { request => $c->{request}, row => [@row], flag => $#row }
 	  if defined $c->{key};
@@ -198,16 +196,26 @@ sub account_row
 	my $currency = $account->{currency};
 
 	return [
-		'house', '', '', 'HOUSE', $currency, 'ACTIVE', figure(balance($account), $currency),
-		figure(Math::BigInt->new(0), $currency), '', $account->{version}, '', '', $account->{house}
-	] if $account->{house};
+		'house', '', '', 'HOUSE', $currency, 'ACTIVE',
+		figure(balance($account), $currency),
+		figure(Math::BigInt->new(0), $currency),
+		'', $account->{version}, '', '', $account->{house}
+	  ]
+	  if $account->{house};
 	return [
-		$account->{id}, $account->{number}, $owner, $account->{type}, $currency, $account->{status},
-		figure(balance($account), $currency), figure(Math::BigInt->new(0), $currency),
+		$account->{id},
+		$account->{number},
+		$owner,
+		$account->{type},
+		$currency,
+		$account->{status},
+		figure(balance($account), $currency),
+		figure(Math::BigInt->new(0), $currency),
 		figure(available_unbounded($account), $currency),
 		$account->{version},
 		figure($account->{overdraft}, $currency),
-		defined $account->{ceiling} ? figure($account->{ceiling}, $currency) : '', ''
+		defined $account->{ceiling} ? figure($account->{ceiling}, $currency) : '',
+		''
 	];
 }
 
@@ -251,8 +259,7 @@ sub limits_of
 	{
 		refuse('BK003') if $c->{$limit} && $c->{$limit}->{currency} ne $currency;
 	}
-	return (
-		$c->{overdraft} ? $c->{overdraft}->{minor} : $account->{overdraft},
+	return ($c->{overdraft} ? $c->{overdraft}->{minor} : $account->{overdraft},
 		$c->{ceiling} ? $c->{ceiling}->{minor} : $c->{remove_ceiling} ? undef : $account->{ceiling});
 }
 
@@ -266,7 +273,10 @@ my %rules = (
 		check_options($c);
 		my $account = new_account($c->{id}, $c->{currency}, type => $c->{type});
 		($account->{overdraft}, $account->{ceiling}) = limits_of($c, $c->{currency}, $account);
-		replay($c, @$c{qw(type currency id)}, map { $c->{$_} ? $c->{$_}->{sql} : undef } qw(overdraft ceiling));
+		replay(
+			$c,
+			@$c{qw(type currency id)},
+			map { $c->{$_} ? $c->{$_}->{sql} : undef } qw(overdraft ceiling));
 		check_version($c, 0);
 		refuse('BK011') if $ledger->{accounts}->{ $c->{id} };
 		$account->{number} = account_number(++$serial);
@@ -316,7 +326,8 @@ my %rules = (
 
 		refuse('BK008') if $c->{ceiling} && $c->{remove_ceiling};
 		check_options($c);
-		replay($c, $c->{id}, $c->{remove_ceiling}, map { $c->{$_} ? $c->{$_}->{sql} : undef } qw(overdraft ceiling));
+		replay($c, $c->{id}, $c->{remove_ceiling},
+			map { $c->{$_} ? $c->{$_}->{sql} : undef } qw(overdraft ceiling));
 		refuse('BK001') unless $account;
 		check_version($c, $account->{version});
 		my ($overdraft, $ceiling) = limits_of($c, $account->{currency}, $account);
@@ -350,7 +361,8 @@ foreach my $way ('deposit', 'withdraw')
 		my $minor = $c->{amount}->{minor};
 		check_movement($way eq 'deposit' ? ($house, $account) : ($account, $house), $c->{amount});
 		open_house($house);
-		append($c, $type, map { $way eq 'deposit' ? $_ : [ $_->[0], -$_->[1] ] }
+		append($c, $type,
+			map { $way eq 'deposit' ? $_ : [ $_->[0], -$_->[1] ] }
 			  ([ $account, $minor ], [ $house, -$minor ]));
 		return receipt($c, $type, $account, $minor);
 	};
@@ -399,7 +411,7 @@ sub predict
 # The history.
 
 my $script = "\\set ON_ERROR_STOP 0\n";
-my @expected;	# [SQL, SQLSTATE, what is printed]
+my @expected;    # [SQL, SQLSTATE, what is printed]
 
 sub chance
 {
@@ -443,10 +455,10 @@ sub random_money
 	return { sql => "'1 ABC'", error => 'BK014' } if $kind >= 5 && $kind < 5.5;
 	return { sql => "'much'", error => '22P02' } if $kind >= 5.5 && $kind < 6;
 	my $minor =
-	    $kind < 8 ? Math::BigInt->new(0)
+		$kind < 8  ? Math::BigInt->new(0)
 	  : $kind < 11 ? $max->copy->bdiv(1 + int(rand(4)))->copy
 	  : $kind < 30 ? Math::BigInt->new(int(rand(10)) + 1)
-	  : Math::BigInt->new(int(rand(100_000)) + 1);
+	  :              Math::BigInt->new(int(rand(100_000)) + 1);
 	$minor = Math::BigInt->new("$minor");
 	return { sql => "'" . figure($minor, $currency) . " $currency'", minor => $minor, currency => $currency };
 }
@@ -497,9 +509,9 @@ sub random_options
 	if (chance(15))
 	{
 		$c->{expected} =
-		    chance(25) ? int(rand(30))
+			chance(25)                     ? int(rand(30))
 		  : $account && !$account->{house} ? $account->{version}
-		  : 0;
+		  :                                  0;
 		push @sql, "expected_version => $c->{expected}";
 	}
 	if (chance(30))
@@ -516,24 +528,29 @@ sub random_options
 		if (chance(3))
 		{
 			$c->{bad_date} = 1;
-			push @sql, 'occurred_at => '
-			  . pick("'1899-12-31 23:59:59.999999+00'", "'infinity'", "'-infinity'", quote(moment($now + 90_000_000_000)));
+			push @sql,
+			  'occurred_at => '
+			  . pick("'1899-12-31 23:59:59.999999+00'",
+				"'infinity'", "'-infinity'", quote(moment($now + 90_000_000_000)));
 		}
 		else
 		{
 			$c->{occurred} =
-			    @imports && chance(98) ? $days[ (@expected / 140) % @days ] + int(@expected % 140 / 20) + int(rand(5)) - 2
-			  : chance(5) ? $now + 36_000_000_000
+				@imports && chance(98)
+			  ? $days[ (@expected / 140) % @days ] + int(@expected % 140 / 20) + int(rand(5)) - 2
+			  : chance(5)  ? $now + 36_000_000_000
 			  : chance(40) ? pick(@days) + int(rand(3))
-			  : pick(@days) + int(rand(86_400_000_000));
+			  :              pick(@days) + int(rand(86_400_000_000));
 			push @sql, 'occurred_at => ' . quote(moment($c->{occurred}));
 		}
 	}
 	if (chance(10))
 	{
 		$c->{bad_metadata} = chance(15);
-		push @sql, 'metadata => '
-		  . ($c->{bad_metadata}
+		push @sql,
+		  'metadata => '
+		  . (
+			$c->{bad_metadata}
 			? pick("'[1]'", "'null'", "'\"text\"'", "jsonb_build_object('a', repeat('x', 70000))")
 			: "'{\"n\": " . int(rand(100)) . "}'");
 	}
@@ -571,8 +588,15 @@ sub faults
 sub random_command
 {
 	my $name = pick(
-		('deposit') x 25, ('withdraw') x 20, ('transfer') x 30, ('create_account') x 4,
-		'create_house_account', ('freeze') x 3, ('unfreeze') x 5, 'close', ('set_limits') x 5);
+		('deposit') x 25,
+		('withdraw') x 20,
+		('transfer') x 30,
+		('create_account') x 4,
+		'create_house_account',
+		('freeze') x 3,
+		('unfreeze') x 5,
+		'close',
+		('set_limits') x 5);
 	my $c = { name => $name };
 	my @arguments;
 
@@ -615,7 +639,8 @@ sub random_command
 		$c->{code} = 'cash';
 		if (chance(20))
 		{
-			$c->{code} = chance(15) ? pick('nowhere', 'No', undef) : pick(qw(cash fees vault till_1 interest));
+			$c->{code} =
+			  chance(15) ? pick('nowhere', 'No', undef) : pick(qw(cash fees vault till_1 interest));
 			push @arguments, 'house_account => ' . quote($c->{code});
 		}
 	}
@@ -624,7 +649,10 @@ sub random_command
 		foreach my $limit ([ 'overdraft', 'overdraft_limit' ], [ 'ceiling', 'balance_limit' ])
 		{
 			next unless chance(40);
-			my $money = random_money($name eq 'set_limits' ? $currency : exists $decimals{ $c->{currency} // '' } ? $c->{currency} : 'HTG');
+			my $money = random_money(
+				  $name eq 'set_limits'                    ? $currency
+				: exists $decimals{ $c->{currency} // '' } ? $c->{currency}
+				:                                            'HTG');
 			next if $money->{null};
 			$c->{syntax} //= $money->{error};
 			$c->{ $limit->[0] } = $money;
@@ -643,10 +671,7 @@ sub random_command
 	# A version that is expected of a house account would be one of its stripes'.
 	return random_command()
 	  if defined $c->{expected} && defined $c->{id} && $c->{id} =~ m{/} && $name ne 'transfer';
-	$c->{sql} =
-	    "SELECT shown(r) FROM bank_$name("
-	  . join(', ', @arguments)
-	  . ') AS r;';
+	$c->{sql} = "SELECT shown(r) FROM bank_$name(" . join(', ', @arguments) . ') AS r;';
 	return $c;
 }
 
@@ -665,13 +690,14 @@ sub expect_accounts
 {
 	my @customers = grep { !$_->{house} } values %{ $ledger->{accounts} };
 	my @houses = grep { $_->{house} } values %{ $ledger->{accounts} };
-	my @rows = map { join('|', @{ account_row($_) }) } (
-		(sort { $a->{id} cmp $b->{id} } @customers),
-		(sort { $a->{id} cmp $b->{id} } @houses));
+	my @rows = map { join('|', @{ account_row($_) }) }
+	  ((sort { $a->{id} cmp $b->{id} } @customers), (sort { $a->{id} cmp $b->{id} } @houses));
 
 	expect(
-		"SELECT shown(r) FROM bank_accounts AS r ORDER BY house_account IS NOT NULL, CASE WHEN house_account IS NULL THEN account_id END, house_account COLLATE \"C\", currency;",
-		'00000', join("\n", @rows));
+		"SELECT shown(r) FROM bank_accounts AS r ORDER BY house_account IS NOT NULL,
+		  CASE WHEN house_account IS NULL THEN account_id END, house_account COLLATE \"C\", currency;",
+		'00000',
+		join("\n", @rows));
 	return;
 }
 
@@ -690,16 +716,25 @@ sub go_back
 	return;
 }
 
-my @keyed;	# commands with keys, to be asked again
-my @undo;	# what there was at BEGIN, and at each SAVEPOINT
+my @keyed;    # commands with keys, to be asked again
+my @undo;     # what there was at BEGIN, and at each SAVEPOINT
 my $failed = 0;
 
 foreach my $n (1 .. 20)
 {
-	my $c = { name => 'create_account', id => account_id($n), type => 'COURANT', currency => pick('HTG', sort keys %decimals) };
+	my $c = {
+		name => 'create_account',
+		id => account_id($n),
+		type => 'COURANT',
+		currency => pick('HTG', sort keys %decimals)
+	};
 	my ($code, $row) = predict($c);
 
-	expect("SELECT shown(r) FROM bank_create_account('$owner', 'COURANT', '$c->{currency}', account_id => '$c->{id}') AS r;", $code, join('|', @$row));
+	expect(
+		"SELECT shown(r) FROM bank_create_account('$owner', 'COURANT', '$c->{currency}',
+		  account_id => '$c->{id}') AS r;",
+		$code,
+		join('|', @$row));
 }
 while (@expected < $commands)
 {
@@ -768,12 +803,14 @@ create_ledger($node, 'postgres');
 $node->safe_psql('postgres', <<'SQL');
 CREATE FUNCTION shown(r bank_receipt) RETURNS text LANGUAGE sql AS $$
   SELECT concat_ws('|',
-    CASE WHEN EXISTS (SELECT FROM bank_accounts AS a WHERE a.account_id = r.account_id AND a.house_account IS NOT NULL)
+    CASE WHEN EXISTS (SELECT FROM bank_accounts AS a
+    WHERE a.account_id = r.account_id AND a.house_account IS NOT NULL)
          THEN 'house' ELSE r.account_id::text END,
     r.event_type, COALESCE(r.amount::text, ''), r.currency, r.balance, r.version, r.position, r.replayed) $$;
 CREATE FUNCTION shown(r bank_accounts) RETURNS text LANGUAGE sql AS $$
   SELECT concat_ws('|',
-    CASE WHEN r.house_account IS NULL THEN r.account_id::text ELSE 'house' END, COALESCE(r.account_number, ''),
+    CASE WHEN r.house_account IS NULL THEN r.account_id::text ELSE 'house' END,
+    COALESCE(r.account_number, ''),
     COALESCE(r.owner_id::text, ''), r.account_type, r.currency, r.status, r.balance, r.held,
     COALESCE(r.available::text, ''), r.version, COALESCE(r.overdraft_limit::text, ''),
     COALESCE(r.balance_limit::text, ''), COALESCE(r.house_account, '')) $$;
@@ -794,6 +831,7 @@ sub answers
 		'<', \undef, '>', \$stdout, '2>', \$stderr);
 	my @answers;
 	my $printed = '';
+
 	foreach my $line (split(/^/, $stdout))
 	{
 		if ($line =~ /^= (\w{5})$/)
@@ -824,7 +862,9 @@ sub answers_ok
 		next if $answer->[0] eq $code && $answer->[1] eq $text;
 		next if $wrong++ >= 2;
 		my $from = $i < $before ? 0 : $i - $before;
-		diag join("\n", 'history:', map { "$_->[0] -- $_->[1] " . ($_->[2] =~ /^(.*)/)[0] } @expected[ $from .. $i - 1 ]) if $before;
+		diag join("\n",
+			'history:', map { "$_->[0] -- $_->[1] " . ($_->[2] =~ /^(.*)/)[0] } @expected[ $from .. $i - 1 ])
+		  if $before;
 		diag "statement $i: $sql\nexpected: $code $text\ngot: $answer->[0] $answer->[1]";
 	}
 	is($wrong, 0, "$name: " . scalar(@expected) . " answers as predicted, seed $seed");
@@ -838,23 +878,26 @@ answers_ok('commands', 12, @answers);
 my %codes;
 $codes{ $_->[1] }++ foreach @expected;
 note join(', ', map { "$_: $codes{$_}" } sort keys %codes);
-is( join(' ',
+is( join(
+		' ',
 		grep { !$codes{$_} }
-		  qw(00000 22P02 25P02 BK001 BK002 BK003 BK004 BK005 BK006 BK007 BK008 BK009 BK010 BK011 BK014 BK015 BK016 BK017 BK018 BK019 BK021)
-	),
+		  qw(00000 22P02 25P02 BK001 BK002 BK003 BK004 BK005 BK006 BK007 BK008 BK009 BK010
+		  BK011 BK014 BK015 BK016 BK017 BK018 BK019 BK021)),
 	'',
 	'every refusal has occurred') if $commands >= 4000;
 cmp_ok($codes{'00000'}, '>', $commands / 2, 'most commands were accepted');
 ledger_ok($node, 'postgres', 'after the history');
-is($node->safe_psql('postgres', 'SELECT repaired FROM bank_rebuild()'), 0, 'bank_rebuild() finds nothing to repair');
+is($node->safe_psql('postgres', 'SELECT repaired FROM bank_rebuild()'),
+	0, 'bank_rebuild() finds nothing to repair');
 
 # ---------------------------------------------------------------------------------------------
 # Queries about the past.
 
 # The model's events with the times at which they were recorded.
-my %recorded = map { $_->[0] => $_->[1] } query_rows($node, 'postgres',
-	'SELECT position, (extract(epoch FROM recorded_at) * 1000000)::bigint FROM bank_events');
-is(join(' ', sort { $a <=> $b } keys %recorded),
+my %recorded =
+  map { $_->[0] => $_->[1] }
+  query_rows($node, 'postgres', 'SELECT position, ' . micro('recorded_at') . ' FROM bank_events');
+is( join(' ', sort { $a <=> $b } keys %recorded),
 	join(' ', map { $_->{position} } @events),
 	'the events are those of the model');
 my %streams;
@@ -868,10 +911,21 @@ foreach my $event (@events)
 
 		push @{ $streams{$id} },
 		  {
-			version => $version, position => $event->{position}, type => $event->{type}, delta => $delta,
-			after => $after, recorded => $recorded_at, business => $event->{occurred} // $recorded_at
+			version => $version,
+			position => $event->{position},
+			type => $event->{type},
+			delta => $delta,
+			after => $after,
+			recorded => $recorded_at,
+			business => $event->{occurred} // $recorded_at
 		  };
 	}
+}
+
+# SQL for a moment as microseconds since 1970.
+sub micro
+{
+	return "(extract(epoch FROM $_[0]) * 1000000)::bigint";
 }
 
 # Days begin at midnight of this zone, five hours behind Greenwich.
@@ -902,7 +956,10 @@ foreach my $id (sort keys %streams)
 	my $zero = Math::BigInt->new(0);
 
 	# at the very moment of a movement, just before, and anywhere
-	my @moments = map { my $m = pick(@stream); pick($m->{business}, $m->{business} - 1, $m->{recorded}, $m->{recorded} - 1) } 1 .. 6;
+	my @moments = map {
+		my $m = pick(@stream);
+		pick($m->{business}, $m->{business} - 1, $m->{recorded}, $m->{recorded} - 1)
+	} 1 .. 6;
 	push @moments, pick(@days) + int(rand($day)), $days[0] - 1, $now + 2 * $day;
 	foreach my $at (@moments)
 	{
@@ -916,54 +973,77 @@ foreach my $id (sort keys %streams)
 			$version = $event->{version};
 		}
 		expect(
-			'SELECT currency, balance, held, version FROM bank_balance_at(' . id_sql($id) . ', ' . quote(moment($at)) . ');',
-			'00000', join('|', $currency, figure($sum, $currency), figure($zero, $currency), $version));
+			'SELECT currency, balance, held, version FROM bank_balance_at('
+			  . id_sql($id) . ', '
+			  . quote(moment($at)) . ');',
+			'00000',
+			join('|', $currency, figure($sum, $currency), figure($zero, $currency), $version));
 
 		# as it was recorded
 		my @past = grep { $_->{recorded} <= $at } @stream;
 		expect(
-			'SELECT currency, balance, held, version FROM bank_balance_at(' . id_sql($id) . ', ' . quote(moment($at)) . ', true);',
+			'SELECT currency, balance, held, version FROM bank_balance_at('
+			  . id_sql($id) . ', '
+			  . quote(moment($at))
+			  . ', true);',
 			'00000',
-			join('|', $currency, figure(@past ? $past[-1]->{after} : $zero, $currency), figure($zero, $currency), @past ? $past[-1]->{version} : 0));
+			join('|',
+				$currency,
+				figure(@past ? $past[-1]->{after} : $zero, $currency),
+				figure($zero, $currency),
+				@past ? $past[-1]->{version} : 0));
 	}
 
 	# pages of movements, by days and by versions
 	foreach my $try (1 .. 6)
 	{
-		my ($from, $to) = sort { $a <=> $b } map { floor((pick(@stream)->{business} + $offset) / $day) + pick(-1, 0, 0, 1) } 1 .. 2;
+		my ($from, $to) = sort { $a <=> $b }
+		  map { floor((pick(@stream)->{business} + $offset) / $day) + pick(-1, 0, 0, 1) } 1 .. 2;
 		my $size = pick(1, 3, 10, 1000);
 		my $page = pick(1, 1, 2, 3);
 		my $before = chance(30) && !$account->{house} ? 1 + int(rand(@stream)) : undef;
 		($from) = (undef) if chance(20);
 		($to) = (undef) if chance(20);
 		my @rows = sort { $b->{position} <=> $a->{position} } grep {
-			(!defined $from || $_->{business} >= day_start($from))
+				 (!defined $from || $_->{business} >= day_start($from))
 			  && (!defined $to || $_->{business} < day_start($to + 1))
 			  && (!defined $before || $_->{version} < $before)
 		} @movements;
 		my @page = splice(@rows, ($page - 1) * $size, $size);
 
 		expect(
-			'SELECT version, position, event_type, amount, balance, (extract(epoch FROM occurred_at) * 1000000)::bigint, (extract(epoch FROM recorded_at) * 1000000)::bigint FROM bank_transactions('
-			  . join(', ', id_sql($id), (map { quote(defined $_ ? date_of($_) : undef) } $from, $to), $page, $size, $before // 'NULL')
+			'SELECT version, position, event_type, amount, balance, '
+			  . micro('occurred_at') . ', '
+			  . micro('recorded_at')
+			  . ' FROM bank_transactions('
+			  . join(', ',
+				id_sql($id), (map { quote(defined $_ ? date_of($_) : undef) } $from, $to),
+				$page, $size, $before // 'NULL')
 			  . ');',
 			'00000',
-			join("\n", map {
-					join('|', $_->{version}, $_->{position}, $_->{type}, figure($_->{delta}, $currency),
-						$account->{house} ? '' : figure($_->{after}, $currency), $_->{business}, $_->{recorded})
+			join(
+				"\n",
+				map {
+					join('|',
+						$_->{version}, $_->{position}, $_->{type},
+						figure($_->{delta}, $currency),
+						$account->{house} ? '' : figure($_->{after}, $currency),
+						$_->{business}, $_->{recorded})
 				} @page));
 	}
 
 	# statements
 	foreach my $try (1 .. 3)
 	{
-		my ($from, $to) = sort { $a <=> $b } map { floor((pick(@stream)->{business} + $offset) / $day) + pick(-1, 0, 0, 1) } 1 .. 2;
+		my ($from, $to) = sort { $a <=> $b }
+		  map { floor((pick(@stream)->{business} + $offset) / $day) + pick(-1, 0, 0, 1) } 1 .. 2;
 		my ($since, $until) = (day_start($from), day_start($to + 1));
 		my $sum = $zero->copy;
 		$sum += $_->{delta} foreach grep { $_->{business} < $since } @movements;
 		my @rows = ([ 0, 'opening', $since, '', '', '', figure($sum, $currency) ]);
 		my ($debit, $credit) = ($zero->copy, $zero->copy);
-		foreach my $m (sort { $a->{business} <=> $b->{business} || $a->{position} <=> $b->{position} }
+		foreach my $m (
+			sort { $a->{business} <=> $b->{business} || $a->{position} <=> $b->{position} }
 			grep { $_->{business} >= $since && $_->{business} < $until } @movements)
 		{
 			my $amount = figure(abs($m->{delta}), $currency);
@@ -973,24 +1053,27 @@ foreach my $id (sort keys %streams)
 			push @rows,
 			  [
 				scalar(@rows), 'movement', $m->{business}, $m->{type},
-				$m->{delta}->is_neg ? ($amount, '') : ('', $amount), figure($sum, $currency)
+				$m->{delta}->is_neg ? ($amount, '') : ('', $amount),
+				figure($sum, $currency)
 			  ];
 		}
 		push @rows,
 		  [
-			scalar(@rows), 'closing', $until, '', figure($debit, $currency), figure($credit, $currency),
+			scalar(@rows), 'closing',
+			$until, '',
+			figure($debit, $currency), figure($credit, $currency),
 			figure($sum, $currency)
 		  ];
 		expect(
-			'SELECT line, entry, (extract(epoch FROM occurred_at) * 1000000)::bigint, event_type, debit, credit, balance FROM bank_statement('
-			  . join(', ', id_sql($id), map { quote(date_of($_)) } $from, $to)
-			  . ');',
+			'SELECT line, entry, '
+			  . micro('occurred_at')
+			  . ', event_type, debit, credit, balance FROM bank_statement('
+			  . join(', ', id_sql($id), map { quote(date_of($_)) } $from, $to) . ');',
 			'00000',
 			join("\n", map { join('|', @$_) } @rows));
 	}
 
-	expect(
-		'SELECT count(*), min(position), max(position) FROM bank_account_events(' . id_sql($id) . ');',
+	expect('SELECT count(*), min(position), max(position) FROM bank_account_events(' . id_sql($id) . ');',
 		'00000', join('|', scalar(@stream), $stream[0]->{position}, $stream[-1]->{position}));
 }
 my %trial;
@@ -1004,7 +1087,8 @@ foreach my $account (values %{ $ledger->{accounts} })
 expect(
 	'SELECT currency, debits, credits FROM bank_trial_balance ORDER BY currency;',
 	'00000',
-	join("\n", map { join('|', $_, figure($trial{$_}->[0], $_), figure($trial{$_}->[1], $_)) } sort keys %trial));
+	join("\n",
+		map { join('|', $_, figure($trial{$_}->[0], $_), figure($trial{$_}->[1], $_)) } sort keys %trial));
 answers_ok('queries', 0, answers("queries_$seed", $script));
 
 $node->stop;

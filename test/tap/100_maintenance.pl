@@ -28,11 +28,14 @@ SELECT bank_transfer(account(:a), account(:b), '0.01 HTG');
 SQL
 	<<'SQL',
 \set a random(101, 160)
-SELECT bank_deposit(account(:a), '0.01 HTG', idempotency_key => pg_catalog.gen_random_uuid()::text, occurred_at => now() - interval '1 hour');
+SELECT bank_deposit(account(:a), '0.01 HTG', idempotency_key => pg_catalog.gen_random_uuid()::text,
+  occurred_at => now() - interval '1 hour');
 SQL
 	<<'SQL',
-SELECT bank_create_account('00000000-0000-4000-8000-000000000002', 'COURANT', 'HTG', account_id => pg_catalog.gen_random_uuid());
-SELECT bank_create_house_account(pg_catalog.format('h%s', pg_catalog.replace(pg_catalog.gen_random_uuid()::text, '-', '_'))::varchar(20), 'HTG');
+SELECT bank_create_account('00000000-0000-4000-8000-000000000002', 'COURANT', 'HTG',
+  account_id => pg_catalog.gen_random_uuid());
+SELECT bank_create_house_account('h' || pg_catalog.left(pg_catalog.md5(pg_catalog.random()::text), 20),
+  'HTG');
 SQL
 	<<'SQL',
 \set a random(101, 160)
@@ -62,18 +65,24 @@ foreach my $work (
 	[ 'VACUUM', 'VACUUM bank.accounts, bank.events; VACUUM ANALYZE; VACUUM FREEZE bank.accounts' ],
 	[ 'VACUUM FULL', 'VACUUM FULL bank.accounts; VACUUM FULL bank.events' ],
 	[ 'CLUSTER', 'CLUSTER bank.accounts USING accounts_pkey; CLUSTER bank.events USING events_position_key' ],
-	[ 'REINDEX', 'REINDEX TABLE bank.accounts; REINDEX TABLE bank.events; REINDEX TABLE bank.idempotency_keys' ],
+	[
+		'REINDEX',
+		'REINDEX TABLE bank.accounts; REINDEX TABLE bank.events; REINDEX TABLE bank.idempotency_keys'
+	],
 	[
 		'REINDEX CONCURRENTLY',
 		'REINDEX TABLE CONCURRENTLY bank.accounts; REINDEX TABLE CONCURRENTLY bank.events'
 	],
 	[
 		'an index more and less',
-		'CREATE INDEX CONCURRENTLY extra ON bank.accounts (status, version); DROP INDEX CONCURRENTLY bank.extra'
+		'CREATE INDEX CONCURRENTLY extra ON bank.accounts (status, version);
+		  DROP INDEX CONCURRENTLY bank.extra'
 	],
 	[
 		'other storage',
-		'ALTER TABLE bank.accounts SET (fillfactor = 90); ALTER TABLE bank.accounts RESET (autovacuum_enabled); ALTER TABLE bank.accounts SET (fillfactor = 50)'
+		'ALTER TABLE bank.accounts SET (fillfactor = 90);
+		  ALTER TABLE bank.accounts RESET (autovacuum_enabled); ALTER TABLE bank.accounts
+		    SET (fillfactor = 50)'
 	])
 {
 	my ($name, $sql) = @$work;
@@ -85,14 +94,14 @@ foreach my $work (
 		my $before = $node->safe_psql('postgres', 'SELECT last_value FROM bank.events_position_seq');
 
 		is(answer($node, 'postgres', $sql), '', "$name, $time");
-		$node->poll_query_until('postgres',
-			"SELECT last_value > $before + 50 FROM bank.events_position_seq")
+		$node->poll_query_until('postgres', "SELECT last_value > $before + 50 FROM bank.events_position_seq")
 		  or die "$name stands in the way for good";
 	}
 	$end->();
 
 	# but that its client went away when the load was ended
-	is(join(' ', grep { !/^08/ } split(/ /, errors_logged($node, $offset))), '', "$name: nobody got an error");
+	is(join(' ', grep { !/^08/ } split(/ /, errors_logged($node, $offset))), '',
+		"$name: nobody got an error");
 	ledger_ok($node, 'postgres', $name);
 }
 storage_ok($node, 'postgres', 'after all of it');
@@ -108,13 +117,14 @@ BEGIN
   INSERT INTO public.seen VALUES (NEW.version, NEW.credits - NEW.debits);
   RETURN NEW;
 END $$;
-CREATE TRIGGER see BEFORE UPDATE ON bank.accounts FOR EACH ROW WHEN (NEW.house_code IS NULL) EXECUTE FUNCTION see();
+CREATE TRIGGER see BEFORE UPDATE ON bank.accounts
+  FOR EACH ROW WHEN (NEW.house_code IS NULL) EXECUTE FUNCTION see();
 SQL
 $session->query_safe($deposit) foreach 1 .. 2;
 $node->safe_psql('postgres', 'DROP TRIGGER see ON bank.accounts');
 like(scalar($session->query_safe($deposit)), qr/^4\.00$/m, 'a trigger on bank.accounts comes and goes');
 $session->quit;
-is( $node->safe_psql('postgres', "SELECT string_agg(balance::text, ' ' ORDER BY version) FROM seen"),
+is($node->safe_psql('postgres', "SELECT string_agg(balance::text, ' ' ORDER BY version) FROM seen"),
 	'200 300', 'and sees what is written');
 ledger_ok($node, 'postgres', 'with a trigger on bank.accounts');
 
@@ -130,10 +140,12 @@ foreach my $damage (
 	'DELETE FROM bank.backdated_movements WHERE version % 2 = 0',
 	'UPDATE bank.backdated_movements SET amount = amount + 1',
 	'TRUNCATE bank.accounts, bank.backdated_movements',
-	"INSERT INTO bank.accounts SELECT (a).* FROM (SELECT jsonb_populate_record(a, jsonb_build_object('account_id', gen_random_uuid(), 'account_number', NULL)) AS a FROM bank.accounts AS a WHERE account_id = account(102)) AS a",
+	"INSERT INTO bank.accounts SELECT (a).* FROM (SELECT jsonb_populate_record(a,
+	  jsonb_build_object('account_id', gen_random_uuid(), 'account_number', NULL)) AS a
+	    FROM bank.accounts AS a WHERE account_id = account(102)) AS a",
 	"SELECT setval('bank.events_position_seq', 1), setval('bank.account_serial_seq', 1)")
 {
-	(my $short = $damage) =~ s/^(.{60}).*/$1.../s;
+	(my $short = one_line($damage)) =~ s/^(.{60}).*/$1.../s;
 
 	$node->safe_psql('postgres', $damage);
 	isnt($node->safe_psql('postgres', 'SELECT count(*) FROM bank_verify() WHERE NOT ok'),
@@ -143,8 +155,15 @@ foreach my $damage (
 	is(fingerprint($node, 'postgres', 1), $digest =~ s/^.*_seq\|.*\n//mgr, "equal again: $short");
 }
 ledger_ok($node, 'postgres', 'after repairs');
-is(answer($node, 'postgres', "SELECT balance FROM bank_deposit(account(8), '1.00 HTG'); SELECT bank_account_number_valid(account_number) FROM bank_create_account('00000000-0000-4000-8000-000000000002', 'COURANT', 'HTG')"),
-	"5.00\nt", 'and the ledger goes on');
+is( answer(
+		$node,
+		'postgres',
+		"SELECT balance FROM bank_deposit(account(8), '1.00 HTG');
+		  SELECT bank_account_number_valid(account_number)
+		    FROM bank_create_account('00000000-0000-4000-8000-000000000002', 'COURANT', 'HTG')"
+	),
+	"5.00\nt",
+	'and the ledger goes on');
 
 $node->stop;
 done_testing();

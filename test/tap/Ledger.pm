@@ -22,7 +22,7 @@ use Test::More;
 
 our @EXPORT = qw(
   account_id add_functions answer create_ledger dump_text errors_logged fingerprint ledger_node
-  ledger_ok open_accounts outcome pgbench query_rows start_pgbench storage_ok test_seconds
+  ledger_ok one_line open_accounts outcome pgbench query_rows start_pgbench storage_ok test_seconds
   varied_history write_file
 );
 
@@ -84,7 +84,7 @@ sub open_accounts
 	my $id = "pg_catalog.format('00000000-0000-7000-8000-%s', pg_catalog.lpad(i::text, 12, '0'))::uuid";
 
 	$node->safe_psql($database,
-		"SELECT count($schema.bank_create_account('00000000-0000-4000-8000-000000000001', 'COURANT',"
+			"SELECT count($schema.bank_create_account('00000000-0000-4000-8000-000000000001', 'COURANT',"
 		  . " '$currency', account_id => $id$more)) FROM generate_series($first, $last) AS i");
 	$node->safe_psql($database,
 		"SELECT count($schema.bank_deposit($id, '$money')) FROM generate_series($first, $last) AS i")
@@ -161,9 +161,8 @@ ROLLBACK;
 SQL
 
 	$schema //= 'public';
-	$node->safe_psql(
-		$database,
-		"SET search_path = $schema;\n"
+	$node->safe_psql($database,
+			"SET search_path = $schema;\n"
 		  . "\\set owner '\\'00000000-0000-4000-8000-000000000001\\''\n"
 		  . join('', map { "\\set a$_ '\\'" . account_id($_) . "\\''\n" } 1 .. 9)
 		  . $sql);
@@ -197,6 +196,13 @@ sub query_rows
 	return map { [ split(/\|/, $_, -1) ] } split(/\n/, $node->safe_psql($database, $sql));
 }
 
+# A text as one line, for the name of a test.
+sub one_line
+{
+	my ($text) = @_;
+	return $text =~ s/\s+/ /gr;
+}
+
 # Write a file into a directory of this test's own, which goes away with it; returns its path.
 my $directory;
 
@@ -227,8 +233,7 @@ sub pgbench_command
 
 	push @command, $options{seconds} ? ('-T', $options{seconds}) : ('-t', $options{transactions});
 	push @command, "--max-tries=$options{tries}" if defined $options{tries};
-	push @command, '-f', write_file('script' . ++$number . '.pgbench', $_)
-	  foreach @{ $options{scripts} };
+	push @command, '-f', write_file('script' . ++$number . '.pgbench', $_) foreach @{ $options{scripts} };
 	return (@command, $node->connstr($database));
 }
 
@@ -312,7 +317,8 @@ SQL
 			$_->[1] eq 'S'
 			  ? "SELECT '$_->[0]', last_value || ' ' || is_called FROM $_->[0]"
 			  : "SELECT '$_->[0]', count(*) || ' ' || "
-			  . "COALESCE(md5(string_agg(md5(t::text), '' ORDER BY md5(t::text) COLLATE \"C\")), '') FROM $_->[0] AS t"
+			  . "COALESCE(md5(string_agg(md5(t::text), '' ORDER BY md5(t::text) COLLATE \"C\")), '')
+			    FROM $_->[0] AS t"
 		} @relations);
 
 	return $node->safe_psql($database, $sql);
@@ -352,7 +358,8 @@ WITH stream AS MATERIALIZED (
 ), running AS MATERIALIZED (
   SELECT s.*, row_number() OVER w AS place, sum(s.delta) OVER w AS total,
          lag(s.position) OVER w AS position_before, lag(s.recorded_at) OVER w AS recorded_before,
-         max(s.business_at) FILTER (WHERE s.movement) OVER (w ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)
+         max(s.business_at) FILTER (WHERE s.movement)
+           OVER (w ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)
            AS latest_before
   FROM stream AS s
   WINDOW w AS (PARTITION BY s.account_id ORDER BY s.version, s.position)
@@ -365,7 +372,7 @@ WITH stream AS MATERIALIZED (
          (array_agg(balance ORDER BY version DESC))[1] AS last_balance,
          (array_agg(CASE kind WHEN 'account.frozen' THEN 'FROZEN' WHEN 'account.closed' THEN 'CLOSED'
                     ELSE 'ACTIVE' END ORDER BY version DESC)
-          FILTER (WHERE kind IN ('account.created', 'account.frozen', 'account.unfrozen', 'account.closed')))[1]
+          FILTER (WHERE kind ~ '^account\.(created|frozen|unfrozen|closed)$'))[1]
            AS status
   FROM stream GROUP BY account_id
 ), finding(invariant, failures) AS (

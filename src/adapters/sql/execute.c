@@ -17,6 +17,7 @@
 #include "adapters/sql/errors.h"
 #include "adapters/store/store.h"
 #include "application/accounts.h"
+#include "application/batch.h"
 #include "application/movements.h"
 #include "domain/currency.h"
 #include "ports/event_store.h"
@@ -26,7 +27,9 @@
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/datetime.h"
+#include "utils/datum.h"
 #include "utils/json.h"
+#include "utils/memutils.h"
 #include "utils/timestamp.h"
 
 #include <inttypes.h>
@@ -534,7 +537,7 @@ bank_json_run(const BankJsonCommand *command)
 	bank_session_lock_tables();
 	accepted = command->run(command, &options, &outcome, &error);
 	if (!accepted)
-		bank_command_keep_refusal(&options, &outcome, &error);
+		accepted = bank_command_keep_refusal(&options, &outcome, &error);
 	bank_session_close(&session);
 	return accepted ? bank_answer_event(command, &outcome) :
 		bank_answer_refusal(&error, NULL, outcome.replayed);
@@ -602,11 +605,30 @@ bank_json_lock(const BankJsonCommand *commands, int n)
 	pfree(ids);
 }
 
+/* Raise BK024 unless this is a list of commands of bearable length. */
+static void
+bank_json_check_batch(ArrayType *array)
+{
+	int			n = ArrayGetNItems(ARR_NDIM(array), ARR_DIMS(array));
+	BankError	error;
+
+	if (ARR_NDIM(array) <= 1 && n <= BANK_BATCH_MAX)
+		return;
+	if (ARR_NDIM(array) > 1)
+		bank_error_set(&error, BANK_INVALID_BATCH, "commands must have one dimension.");
+	else
+		bank_error_set(&error, BANK_INVALID_BATCH,
+					   "At most %d commands are allowed in one call, not %d.", BANK_BATCH_MAX, n);
+	bank_ereport(&error);
+}
+
 /* bank_execute_batch(commands) */
 Datum
 bank_sql_execute_batch(PG_FUNCTION_ARGS)
 {
 	ArrayType  *array = PG_GETARG_ARRAYTYPE_P(0);
+	MemoryContext caller = CurrentMemoryContext;
+	MemoryContext scratch;
 	BankJsonCommand *commands;
 	Datum	   *values;
 	bool	   *nulls;
@@ -614,10 +636,12 @@ bank_sql_execute_batch(PG_FUNCTION_ARGS)
 	int			i;
 
 	bank_json_check_writable("bank_execute_batch()");
+	bank_json_check_batch(array);
 	deconstruct_array(array, JSONBOID, -1, false, TYPALIGN_INT, &values, &nulls, &n);
 	commands = MemoryContextAllocHuge(CurrentMemoryContext, Max(n, 1) * sizeof(BankJsonCommand));
 	for (i = 0; i < n; i++)
 	{
+		CHECK_FOR_INTERRUPTS();
 		if (nulls[i])
 		{
 			memset(&commands[i], 0, sizeof(commands[i]));
@@ -627,7 +651,18 @@ bank_sql_execute_batch(PG_FUNCTION_ARGS)
 			(void) bank_json_read(DatumGetJsonbP(values[i]), &commands[i]);
 	}
 	bank_json_lock(commands, n);
+	scratch = AllocSetContextCreate(caller, "banking command", ALLOCSET_DEFAULT_SIZES);
 	for (i = 0; i < n; i++)
-		values[i] = JsonbPGetDatum(bank_json_run(&commands[i]));
+	{
+		Jsonb	   *answer;
+
+		CHECK_FOR_INTERRUPTS();
+		MemoryContextSwitchTo(scratch);
+		answer = bank_json_run(&commands[i]);
+		MemoryContextSwitchTo(caller);
+		values[i] = datumCopy(JsonbPGetDatum(answer), false, -1);
+		MemoryContextReset(scratch);
+	}
+	MemoryContextDelete(scratch);
 	PG_RETURN_ARRAYTYPE_P(construct_array(values, n, JSONBOID, -1, false, TYPALIGN_INT));
 }

@@ -23,6 +23,8 @@
 #include "access/xact.h"
 #include "catalog/namespace.h"
 #include "executor/executor.h"
+#include "storage/bufmgr.h"
+#include "miscadmin.h"
 #include "nodes/execnodes.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
@@ -115,6 +117,7 @@ bank_account_lookup_held(BankAccountLookup *lookup, const BankUuid *account_id)
 	lookup->scan = NULL;
 	PushActiveSnapshot(GetTransactionSnapshot());
 	if (file == lookup->accounts->rd_rel->relfilenode &&
+		ItemPointerGetBlockNumber(&place) < RelationGetNumberOfBlocks(lookup->accounts) &&
 		table_tuple_fetch_row_version(lookup->accounts, &place, GetActiveSnapshot(),
 									  lookup->slot))
 	{
@@ -208,6 +211,7 @@ bank_store_lock_account(const BankUuid *account_id, BankAccount *account)
 	const RegProcedure equals[] = {F_UUID_EQ};
 	Datum		values[] = {bank_uuid_datum(account_id)};
 
+	CHECK_FOR_INTERRUPTS();
 	if (bank_account_read_held(account_id, account))
 		return account->opening.type != BANK_TYPE_HOUSE;
 	return bank_account_lock_by_index("accounts_pkey", values, equals, 1, LockWaitBlock, true,
@@ -269,19 +273,23 @@ bank_account_row_update(const BankAccount *account, int64 old_version)
 		found = true;
 	else
 		bank_account_lookup_begin(&lookup, "accounts_pkey", key, equals, 1);
-	if (lookup.accounts->trigdesc != NULL || lookup.accounts->rd_rules != NULL)
+	if (lookup.accounts->trigdesc != NULL || lookup.accounts->rd_rules != NULL ||
+		(RelationGetDescr(lookup.accounts)->constr != NULL &&
+		 (RelationGetDescr(lookup.accounts)->constr->num_check > 0 ||
+		  RelationGetDescr(lookup.accounts)->constr->has_generated_stored)))
 	{
 		bank_account_lookup_end(&lookup);
 		return bank_account_row_update_spi(account, old_version);
 	}
 	if (found || index_getnext_slot(lookup.scan, ForwardScanDirection, lookup.slot))
 	{
-		Datum		values[Natts_account];
-		bool		nulls[Natts_account] = {false};
-		bool		replace[Natts_account] = {false};
+		TupleDesc	desc = RelationGetDescr(lookup.accounts);
+		int			natts = Max(desc->natts, Natts_account);
+		Datum	   *values = palloc(natts * sizeof(Datum));
+		bool	   *nulls = palloc0(natts * sizeof(bool));
+		bool	   *replace = palloc0(natts * sizeof(bool));
 		bool		shouldfree;
 		HeapTuple	old = ExecFetchSlotHeapTuple(lookup.slot, false, &shouldfree);
-		TupleDesc	desc = RelationGetDescr(lookup.accounts);
 		bool		isnull;
 
 		found = DatumGetInt64(heap_getattr(old, Anum_account_version, desc, &isnull)) ==

@@ -18,11 +18,15 @@
 #include "adapters/store/store.h"
 #include "adapters/store/tables.h"
 
+#include "catalog/namespace.h"
 #include "catalog/pg_type.h"
 #include "commands/trigger.h"
 #include "executor/tuptable.h"
+#include "miscadmin.h"
 #include "replication/logicalworker.h"
+#include "utils/lsyscache.h"
 #include "utils/memutils.h"
+#include "utils/rel.h"
 #include "utils/timestamp.h"
 #include "utils/tuplestore.h"
 
@@ -82,12 +86,14 @@ bank_apply_refuse(const BankEvent *event, const BankUuid *account_id, unsigned f
 static void
 bank_apply_write(BankProjection *projection, MemoryContext row)
 {
-	MemoryContext caller = MemoryContextSwitchTo(row);
+	MemoryContext caller = CurrentMemoryContext;
 	BankProjected *entry;
 
 	for (entry = bank_projection_first(projection); entry != NULL; entry = entry->next)
 	{
+		CHECK_FOR_INTERRUPTS();
 		MemoryContextReset(row);
+		MemoryContextSwitchTo(row);		/* SPI goes back to its own */
 		if (entry->old_version == 0 ? !bank_account_row_insert(&entry->account) :
 			!bank_account_row_update(&entry->account, entry->old_version))
 		{
@@ -120,7 +126,10 @@ bank_events_apply(PG_FUNCTION_ARGS)
 	TupleTableSlot *slot;
 	int64		last_position = 0;
 
-	if (!CALLED_AS_TRIGGER(fcinfo) || !TRIGGER_FIRED_AFTER(trigger->tg_event) ||
+	if (!CALLED_AS_TRIGGER(fcinfo) ||
+		RelationGetRelid(trigger->tg_relation) !=
+		get_relname_relid("events", get_namespace_oid("bank", false)) ||
+		!TRIGGER_FIRED_AFTER(trigger->tg_event) ||
 		!TRIGGER_FIRED_FOR_STATEMENT(trigger->tg_event) ||
 		!TRIGGER_FIRED_BY_INSERT(trigger->tg_event) || trigger->tg_newtable == NULL)
 		ereport(ERROR,

@@ -19,6 +19,7 @@
 #include "commands/sequence.h"
 #include "common/cryptohash.h"
 #include "common/sha2.h"
+#include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 
@@ -213,7 +214,10 @@ static BankKeyState
 bank_key_lookup(const char *key, Datum hash, BankEvent *first, BankError *error)
 {
 	static BankPlan plan = {
-		.text = "SELECT k.request_hash OPERATOR(pg_catalog.=) $2, k.refusal, e.* "
+		.text = "SELECT k.request_hash OPERATOR(pg_catalog.=) $2, k.refusal, "
+		"e.position, e.version, e.peer_version, e.amount, e.balance, e.peer_balance, "
+		"e.recorded_at, e.transaction_id, e.event_id, e.aggregate_id, e.peer_id, e.event_type, "
+		"e.currency, e.occurred_at, e.data, e.metadata "
 		"FROM bank.idempotency_keys AS k LEFT JOIN bank.events AS e "
 		"ON e.aggregate_id OPERATOR(pg_catalog.=) k.aggregate_id "
 		"AND e.version OPERATOR(pg_catalog.=) k.version "
@@ -227,13 +231,20 @@ bank_key_lookup(const char *key, Datum hash, BankEvent *first, BankError *error)
 	arguments[0] = CStringGetTextDatum(key);
 	arguments[1] = hash;
 	if (bank_plan_execute(&plan, arguments, NULL, false) == 0)
+	{
+		SPI_freetuptable(SPI_tuptable);
 		return BANK_KEY_FREE;
+	}
 	heap_deform_tuple(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, values, nulls);
 	if (!DatumGetBool(values[0]))
+	{
+		SPI_freetuptable(SPI_tuptable);
 		return BANK_KEY_REFUSED;
+	}
 	if (!nulls[1])
 	{
 		bank_refusal_from_jsonb(DatumGetJsonbP(values[1]), error);
+		SPI_freetuptable(SPI_tuptable);
 		return BANK_KEY_DENIED;
 	}
 	if (nulls[Anum_event_position + 1])
@@ -242,6 +253,7 @@ bank_key_lookup(const char *key, Datum hash, BankEvent *first, BankError *error)
 				 errmsg("idempotency key \"%s\" has no event", key),
 				 errhint("Run bank_verify().")));
 	bank_event_from_values(values + 2, nulls + 2, first);
+	SPI_freetuptable(SPI_tuptable);
 	return BANK_KEY_REPLAY;
 }
 
@@ -273,9 +285,18 @@ bank_store_claim_key(const char *key, const char *request, const BankUuid *aggre
 	values[1] = hash;
 	values[2] = bank_uuid_datum(aggregate_id);
 	values[3] = Int64GetDatum(version);
-	if (bank_plan_execute(&plan, values, NULL, false) == 1)
-		return BANK_KEY_FREE;
-	return bank_key_lookup(key, hash, first, error);
+	for (;;)
+	{
+		BankKeyState state;
+
+		if (bank_plan_execute(&plan, values, NULL, false) == 1)
+			return BANK_KEY_FREE;
+		state = bank_key_lookup(key, hash, first, error);
+		if (state != BANK_KEY_FREE)
+			return state;
+		/* the row in our way is gone already: try again */
+		CHECK_FOR_INTERRUPTS();
+	}
 }
 
 /* See ports/event_store.h. */
@@ -296,15 +317,23 @@ bank_store_release_key(const char *key)
  * See ports/event_store.h. A claim of this command is turned into the refusal;
  * one that a concurrent call has made since stays as it is.
  */
-void
-bank_store_deny_key(const char *key, const char *request, const BankError *error)
+BankKeyState
+bank_store_deny_key(const char *key, const char *request, const BankError *error,
+					BankEvent *first, BankError *stored)
 {
-	static BankPlan plan = {
-		.text = "INSERT INTO bank.idempotency_keys AS k (idempotency_key, request_hash, refusal) "
+	/* two statements: the second has a snapshot from after the wait for a concurrent claim */
+	static BankPlan insert = {
+		.text = "INSERT INTO bank.idempotency_keys (idempotency_key, request_hash, refusal) "
 		"VALUES ($1, $2, pg_catalog.jsonb_build_object('code', $3, 'message', $4, 'detail', $5, "
-		"'hint', $6)) ON CONFLICT (idempotency_key) DO UPDATE "
-		"SET refusal = excluded.refusal, aggregate_id = NULL, version = NULL "
-		"WHERE k.request_hash OPERATOR(pg_catalog.=) excluded.request_hash "
+		"'hint', $6)) ON CONFLICT DO NOTHING",
+		.nargs = 6, .types = {TEXTOID, BYTEAOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID}
+	};
+	static BankPlan update = {
+		.text = "UPDATE bank.idempotency_keys AS k "
+		"SET refusal = pg_catalog.jsonb_build_object('code', $3, 'message', $4, 'detail', $5, "
+		"'hint', $6), aggregate_id = NULL, version = NULL "
+		"WHERE k.idempotency_key OPERATOR(pg_catalog.=) $1 "
+		"AND k.request_hash OPERATOR(pg_catalog.=) $2 "
 		"AND k.refusal IS NULL AND NOT EXISTS (SELECT FROM bank.events AS e "
 		"WHERE e.aggregate_id OPERATOR(pg_catalog.=) k.aggregate_id "
 		"AND e.version OPERATOR(pg_catalog.=) k.version)",
@@ -318,5 +347,8 @@ bank_store_deny_key(const char *key, const char *request, const BankError *error
 	values[3] = CStringGetTextDatum(bank_error_message(error->code));
 	values[4] = CStringGetTextDatum(bank_error_text(error->detail));
 	values[5] = CStringGetTextDatum(bank_error_text(error->hint));
-	bank_plan_execute(&plan, values, NULL, false);
+	if (bank_plan_execute(&insert, values, NULL, false) == 1 ||
+		bank_plan_execute(&update, values, NULL, false) == 1)
+		return BANK_KEY_FREE;
+	return bank_key_lookup(key, values[1], first, stored);
 }

@@ -39,11 +39,15 @@ bank_store_house_of(const BankUuid *account_id, char code[BANK_HOUSE_CODE_TEXT],
 	bool		isnull;
 
 	if (bank_plan_execute(&plan, values, NULL, false) == 0)
+	{
+		SPI_freetuptable(SPI_tuptable);
 		return false;
+	}
 	bank_text_from_datum(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull),
 						 code, BANK_HOUSE_CODE_TEXT);
 	bank_text_from_datum(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2, &isnull),
 						 currency, 4);
+	SPI_freetuptable(SPI_tuptable);
 	return true;
 }
 
@@ -82,6 +86,16 @@ typedef enum BankStripe
 	BANK_STRIPE_BUSY			/* another transaction holds it, or is opening it */
 } BankStripe;
 
+/*
+ * Do a stripe's sums come near what they can hold? They only grow, so it is left
+ * alone from then on, and another one used.
+ */
+static bool
+bank_stripe_is_full(const BankAccount *stripe)
+{
+	return stripe->debits > PG_INT64_MAX / 2 || stripe->credits > PG_INT64_MAX / 2;
+}
+
 /* Try to get the stripe with this number, without waiting. */
 static BankStripe
 bank_stripe_try(const char *code, const char *currency, int32 stripe, BankAccount *account)
@@ -94,7 +108,7 @@ bank_stripe_try(const char *code, const char *currency, int32 stripe, BankAccoun
 	Datum		values[3];
 
 	if (bank_account_row_lock_stripe(code, currency, stripe, account))
-		return BANK_STRIPE_LOCKED;
+		return bank_stripe_is_full(account) ? BANK_STRIPE_BUSY : BANK_STRIPE_LOCKED;
 	values[0] = CStringGetTextDatum(code);
 	values[1] = CStringGetTextDatum(currency);
 	values[2] = Int32GetDatum(stripe);
@@ -121,6 +135,8 @@ bank_stripe_borrow(const char *code, const char *currency, BankAccount *account)
 	if (bank_plan_execute(&plan, values, NULL, false) == 0)
 		return false;
 	bank_account_from_row(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, account);
+	if (bank_stripe_is_full(account))
+		return false;
 	return true;
 }
 
