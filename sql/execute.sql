@@ -9,5 +9,5 @@ REVOKE ALL ON FUNCTION @extschema@.bank_execute(jsonb) FROM PUBLIC;
 CREATE FUNCTION @extschema@.bank_execute_batch(commands jsonb[]) RETURNS jsonb[]
   LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'bank_sql_execute_batch';
 COMMENT ON FUNCTION @extschema@.bank_execute_batch(jsonb[]) IS
-  'Runs commands one after the other, each as bank_execute does, and returns their answers in the same order; all in the caller''s transaction, after locking every account they name in identifier order.';
+  'Runs commands one after the other, each as bank_execute does, and returns their answers in the same order; all in the caller''s transaction, after locking every customer''s account they name, in identifier order. At most 65536 commands. Errors: BK024.';
 REVOKE ALL ON FUNCTION @extschema@.bank_execute_batch(jsonb[]) FROM PUBLIC;

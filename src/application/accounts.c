@@ -2,8 +2,9 @@
  * accounts.c
  *		Create, freeze, unfreeze, close, limits; stripes of house accounts.
  *
- * Locks: the one account a command is about; a new account needs none, its
- * identifier is unique. See command.c for the order of all steps.
+ * Locks: the one account a command is about. A new account with a chosen
+ * identifier waits for a concurrent creation of the same one, before its key is
+ * claimed; else see command.c for the order of all steps.
  *
  * A house account is many rows, its stripes, so that deposits never queue on
  * one. A session that finds none for itself opens one, with an

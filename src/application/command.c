@@ -9,8 +9,9 @@
  *	4. the idempotency key is claimed, which may find a concurrent outcome;
  *	5. expected_version is compared, the domain decides;
  *	6. the event is appended.
- * A refusal at any step leaves nothing behind: the SQL adapter raises it and
- * the server takes back whatever 3 and 4 did.
+ * A refusal writes no event. Raised by the SQL adapter, it leaves nothing behind:
+ * the server takes back whatever 3 and 4 did. Answered instead (bank_execute),
+ * bank_command_keep_refusal makes it the outcome of the key.
  */
 #include "application/command.h"
 

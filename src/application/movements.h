@@ -3,8 +3,8 @@
  *		Use cases that move money: deposit, withdrawal, transfer.
  *
  * A NULL pointer for a required argument is refused with BK021. On success the
- * outcome is filled and true returned; else *error says why and nothing was
- * decided (the caller must raise, so that locks and claims are taken back).
+ * outcome is filled and true returned; else *error says why and no event was
+ * written: the caller raises, or answers after bank_command_keep_refusal.
  */
 #ifndef BANK_APPLICATION_MOVEMENTS_H
 #define BANK_APPLICATION_MOVEMENTS_H

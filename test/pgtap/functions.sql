@@ -35,7 +35,9 @@ INSERT INTO decided SELECT 'maintenance', 'public', unnest(ARRAY['bank_verify', 
 INSERT INTO decided SELECT 'helper', 'bank', unnest(ARRAY['require_account', 'logical_account', 'latest_business_time', 'version_at',
   'last_version_until', 'balance_at']);
 -- Called by the server, or by views that a role may be allowed to read; they tell nobody anything by themselves.
-INSERT INTO decided SELECT 'internal', 'bank', unnest(ARRAY['events_apply', 'events_refuse_change', 'guard_drop', 'progress']);
+INSERT INTO decided SELECT 'internal', 'bank', unnest(ARRAY['progress']);
+-- Fired by the server, callable by nobody.
+INSERT INTO decided SELECT 'trigger', 'bank', unnest(ARRAY['events_apply', 'events_refuse_change', 'guard_drop']);
 -- The money type, and what only computes on its arguments.
 INSERT INTO decided SELECT 'harmless', 'public', unnest(ARRAY['bank_money', 'bank_amount', 'bank_currency', 'bank_money_allocate',
   'sum', 'min', 'max', 'bank_account_number_valid']);
@@ -88,7 +90,7 @@ SELECT is(ARRAY(SELECT format('%s %s %s %s', proname, volatility, parallel, stri
           ARRAY['bank_rebuild volatile unsafe f', 'bank_verify stable unsafe f'], 'verifying is stable, rebuilding volatile');
 SELECT is(ARRAY(SELECT format('%s %s %s %s', proname, volatility, parallel, strict) FROM f WHERE proname IN ('bank_execute', 'bank_execute_batch') ORDER BY 1),
           ARRAY['bank_execute volatile unsafe t', 'bank_execute_batch volatile unsafe t'], 'commands as JSON are volatile and parallel unsafe; null gives null');
-SELECT is_empty($$SELECT odd('internal', 'volatile', 'unsafe', false, '{progress}')$$, 'trigger functions are volatile and parallel unsafe');
+SELECT is_empty($$SELECT odd('trigger', 'volatile', 'unsafe', false)$$, 'trigger functions are volatile and parallel unsafe');
 SELECT is_empty($$SELECT name FROM f WHERE lanname NOT IN ('c', 'sql', 'plpgsql', 'internal')$$, 'no other languages are needed');
 
 -- The signatures that PostgREST and PostGraphile rely on: names of the common options, all with defaults, after what is required.

@@ -17,7 +17,7 @@ SELECT schema_owner_is('bank', current_user, 'schema bank belongs to who made th
 SELECT ok(NOT has_schema_privilege('public', 'bank', 'USAGE'), 'PUBLIC has no USAGE on schema bank');
 SELECT ok(NOT has_schema_privilege('public', 'bank', 'CREATE'), 'PUBLIC cannot create in schema bank');
 SELECT tables_are('bank', ARRAY['events', 'accounts', 'backdated_movements', 'idempotency_keys']);
-SELECT views_are('bank', ARRAY['stream']);
+SELECT views_are('bank', ARRAY['account_list', 'event_list', 'stream']);
 SELECT sequences_are('bank', ARRAY['events_position_seq', 'account_serial_seq']);
 SELECT is((SELECT format('%s %s %s', extversion, extrelocatable, extowner::regrole) FROM pg_extension WHERE extname = 'banking'),
           (SELECT format('%s f %s', default_version, current_user) FROM pg_available_extensions WHERE name = 'banking'),

@@ -99,6 +99,8 @@ SELECT position <= $max, version, balance, replayed
   FROM bank_deposit('00000000-0000-7000-8000-000000000001', '1000.00 HTG', idempotency_key => 'varied 3');
 SELECT account_id FROM bank_create_account('00000000-0000-4000-8000-000000000001', 'COURANT', 'HTG',
   account_id => '00000000-0000-7000-8000-000000000001', idempotency_key => 'varied 1');
+SELECT answer ->> 'code', answer ->> 'replayed' FROM bank_execute(jsonb_build_object('command', 'withdraw',
+  'account_id', '00000000-0000-7000-8000-000000000008', 'amount', '9 HTG', 'idempotency_key', 'varied 5')) AS answer;
 SELECT count(*) FROM bank_accounts WHERE house_account = 'vault'});
 	is_deeply(
 		\@after,
@@ -106,7 +108,9 @@ SELECT count(*) FROM bank_accounts WHERE house_account = 'vault'});
 			[ 't', 3, '701.00', 'f' ],
 			[ 't', 't', 1 ],
 			[ 't', 2, '1000.00', 't' ],
-			['00000000-0000-7000-8000-000000000001'], [2]
+			['00000000-0000-7000-8000-000000000001'],
+			[ 'BK004', 'true' ],
+			[2]
 		],
 		"$name: the ledger goes on where it was");
 	is( outcome(

@@ -119,7 +119,7 @@ SQL
 }
 
 # Every kind of event, in several currencies, with whatever a row can hold: accounts 1 to 9, keys
-# 'varied 1' to 'varied 4'.
+# 'varied 1' to 'varied 5', the last one of a refusal.
 sub varied_history
 {
 	my ($node, $database, $schema) = @_;
@@ -155,6 +155,8 @@ SELECT bank_unfreeze(:a6);
 SELECT bank_set_limits(:a6, overdraft_limit => '5.00 HTG');
 SELECT bank_set_limits(:a6, balance_limit => '5.00 HTG');
 SELECT bank_close(:a7, metadata => '{}');
+SELECT bank_execute(jsonb_build_object('command', 'withdraw', 'account_id', :a8, 'amount', '9 HTG',
+  'idempotency_key', 'varied 5'));
 BEGIN;
 SELECT bank_deposit(:a8, '1 HTG', idempotency_key => 'rolled back');
 ROLLBACK;

@@ -52,7 +52,8 @@ bank_apply_backdated(const BankBackdated *movement, void *argument pg_attribute_
 {
 	static BankPlan plan = {
 		.text = "INSERT INTO bank.backdated_movements "
-		"(account_id, version, business_at, latest_before, amount) VALUES ($1, $2, $3, $4, $5)",
+		"(account_id, version, business_at, latest_before, amount) "
+		"VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING",
 		.nargs = 5, .types = {UUIDOID, INT8OID, TIMESTAMPTZOID, TIMESTAMPTZOID, INT8OID}
 	};
 	Datum		values[5];
@@ -62,7 +63,9 @@ bank_apply_backdated(const BankBackdated *movement, void *argument pg_attribute_
 	values[2] = TimestampTzGetDatum(movement->business_at);
 	values[3] = TimestampTzGetDatum(movement->latest_before);
 	values[4] = Int64GetDatum(movement->amount);
-	bank_plan_execute(&plan, values, NULL, false);
+	/* a row that a snapshot of the transaction does not see is a serialization failure */
+	if (bank_plan_execute(&plan, values, NULL, false) != 1)
+		elog(ERROR, "back-dated movement is there already");
 }
 
 /* Raise BK020 for an event that does not fit. */

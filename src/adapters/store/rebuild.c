@@ -16,7 +16,6 @@
 #include "domain/account_number.h"
 
 #include "access/htup_details.h"
-#include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "funcapi.h"
 #include "miscadmin.h"
@@ -129,11 +128,6 @@ bank_sql_rebuild(PG_FUNCTION_ARGS)
 		elog(ERROR, "return type must be a row type");
 	PreventCommandIfReadOnly("bank_rebuild()");
 	PreventCommandIfParallelMode("bank_rebuild()");
-	if (IsolationUsesXactSnapshot())
-		ereport(ERROR,
-				(errcode(ERRCODE_ACTIVE_SQL_TRANSACTION),
-				 errmsg("bank_rebuild() must run in isolation level READ COMMITTED"),
-				 errdetail("It must see what committed while it waited for its locks.")));
 
 	bank_session_open(&session);
 	bank_progress_start(BANK_PROGRESS_REBUILD);

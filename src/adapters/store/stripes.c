@@ -24,6 +24,9 @@
 #define BANK_STRIPE_STEP 1048576
 #define BANK_STRIPE_TRIES 1024
 
+/* A stripe is full when one of its sums is beyond this, in minor units. */
+#define BANK_STRIPE_FULL (PG_INT64_MAX / 2)
+
 /* See ports/event_store.h. */
 bool
 bank_store_house_of(const BankUuid *account_id, char code[BANK_HOUSE_CODE_TEXT], char currency[4])
@@ -93,7 +96,7 @@ typedef enum BankStripe
 static bool
 bank_stripe_is_full(const BankAccount *stripe)
 {
-	return stripe->debits > PG_INT64_MAX / 2 || stripe->credits > PG_INT64_MAX / 2;
+	return stripe->debits > BANK_STRIPE_FULL || stripe->credits > BANK_STRIPE_FULL;
 }
 
 /* Try to get the stripe with this number, without waiting. */
@@ -125,18 +128,19 @@ bank_stripe_borrow(const char *code, const char *currency, BankAccount *account)
 	static BankPlan plan = {
 		.text = "SELECT " BANK_ACCOUNT_COLUMNS " FROM bank.accounts "
 		"WHERE house_code OPERATOR(pg_catalog.=) $1 AND currency OPERATOR(pg_catalog.=) $2 "
+		"AND debits OPERATOR(pg_catalog.<=) $3 AND credits OPERATOR(pg_catalog.<=) $3 "
 		"LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED",
-		.nargs = 2, .types = {TEXTOID, TEXTOID}
+		.nargs = 3, .types = {TEXTOID, TEXTOID, INT8OID}
 	};
-	Datum		values[2];
+	Datum		values[3];
 
 	values[0] = CStringGetTextDatum(code);
 	values[1] = CStringGetTextDatum(currency);
+	values[2] = Int64GetDatum(BANK_STRIPE_FULL);
 	if (bank_plan_execute(&plan, values, NULL, false) == 0)
 		return false;
 	bank_account_from_row(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, account);
-	if (bank_stripe_is_full(account))
-		return false;
+	SPI_freetuptable(SPI_tuptable);
 	return true;
 }
 
