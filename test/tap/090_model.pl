@@ -456,7 +456,8 @@ sub random_money
 	return { sql => "'much'", error => '22P02' } if $kind >= 5.5 && $kind < 6;
 	my $minor =
 		$kind < 8  ? Math::BigInt->new(0)
-	  : $kind < 11 ? $max->copy->bdiv(1 + int(rand(4)))->copy
+	  # large, but so that no stripe of a house account ever comes near being full
+	  : $kind < 11 ? $max->copy->bdiv(1000 * (1 + int(rand(4))))->copy
 	  : $kind < 30 ? Math::BigInt->new(int(rand(10)) + 1)
 	  :              Math::BigInt->new(int(rand(100_000)) + 1);
 	$minor = Math::BigInt->new("$minor");

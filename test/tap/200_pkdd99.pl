@@ -95,7 +95,8 @@ SELECT 'keys', count(*), md5(string_agg(k::text, E'\n' ORDER BY idempotency_key)
 UNION ALL
 SELECT 'positions', last_value, is_called::text FROM bank.events_position_seq
 UNION ALL
-SELECT 'serials', last_value, is_called::text FROM bank.account_serial_seq});
+SELECT 'serials', last_value, is_called::text FROM bank.account_serial_seq
+ORDER BY 1});
 }
 
 # Compare by ./compare; the figures are also written here, so that a broken file or script shows.
