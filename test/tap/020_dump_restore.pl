@@ -109,8 +109,7 @@ SELECT count(*) FROM bank_accounts WHERE house_account = 'vault'});
 			[ 't', 't', 1 ],
 			[ 't', 2, '1000.00', 't' ],
 			['00000000-0000-7000-8000-000000000001'],
-			[ 'BK004', 'true' ],
-			[2]
+			[ 'BK004', 'true' ], [2]
 		],
 		"$name: the ledger goes on where it was");
 	is( outcome(

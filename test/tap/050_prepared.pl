@@ -107,6 +107,16 @@ is( run(    "BEGIN; SELECT bank_deposit(account(46), '1 CAD'); PREPARE TRANSACTI
 is(run("COMMIT PREPARED 'cad'"), 'ok', 'which then commits');
 is(stripes('CAD'), '0 1', 'it has opened one more stripe, not one for each command');
 
+# With its only stripe in doubt, a house account is still itself.
+open_accounts($node, 'postgres', 48, 48, '1 CHF', currency => 'CHF');
+is( run("BEGIN; SELECT bank_deposit(account(48), '1 CHF'); PREPARE TRANSACTION 'chf';
+  SELECT bank_transfer(account_id, account_id, '1 CHF') FROM bank_accounts WHERE house_account = 'cash'
+  AND currency = 'CHF'"
+	),
+	'BK015',
+	'a transfer from a house account to itself is refused as that');
+is(run("COMMIT PREPARED 'chf'"), 'ok', 'whatever becomes of the stripe');
+
 # Opening a house account is in doubt itself.
 is(run("BEGIN; SELECT bank_create_house_account('vault', 'HTG'); PREPARE TRANSACTION 'vault'"),
 	'ok', 'opening a house account can be prepared');
