@@ -152,9 +152,12 @@ bank_movements_transfer(const BankUuid *from_account, const BankUuid *to_account
 
 	from_first = bank_uuid_compare(from_account, to_account) <= 0;
 	if (!bank_accounts_lock(from_first ? from_account : to_account, from_first ? &from : &to,
-						   error) ||
-		!bank_accounts_lock(from_first ? to_account : from_account, from_first ? &to : &from,
-						   error))
+							error))
+		return false;
+	if (bank_uuid_equal(from_account, to_account))
+		to = from;
+	else if (!bank_accounts_lock(from_first ? to_account : from_account,
+								 from_first ? &to : &from, error))
 		return false;
 	return bank_movements_post(BANK_EVENT_TRANSFERRED, &from, &to, amount, options, outcome,
 							   error);

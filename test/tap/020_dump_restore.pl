@@ -100,7 +100,8 @@ SELECT position <= $max, version, balance, replayed
 SELECT account_id FROM bank_create_account('00000000-0000-4000-8000-000000000001', 'COURANT', 'HTG',
   account_id => '00000000-0000-7000-8000-000000000001', idempotency_key => 'varied 1');
 SELECT answer ->> 'code', answer ->> 'replayed' FROM bank_execute(jsonb_build_object('command', 'withdraw',
-  'account_id', '00000000-0000-7000-8000-000000000008', 'amount', '9 HTG', 'idempotency_key', 'varied 5')) AS answer;
+  'account_id', '00000000-0000-7000-8000-000000000008', 'amount', '9 HTG',
+  'idempotency_key', 'varied 5')) AS answer;
 SELECT count(*) FROM bank_accounts WHERE house_account = 'vault'});
 	is_deeply(
 		\@after,
