@@ -42,7 +42,11 @@
 	X(BANK_INVALID_WEIGHTS, "BK022", "Invalid weights") \
 	X(BANK_LINKED_ORDER_FAILED, "BK023", "Linked order failed") \
 	X(BANK_INVALID_BATCH, "BK024", "Invalid batch") \
-	X(BANK_INVALID_COMMAND, "BK025", "Invalid command")
+	X(BANK_INVALID_COMMAND, "BK025", "Invalid command") \
+	X(BANK_INVALID_SUBSCRIPTION, "BK026", "Invalid subscription") \
+	X(BANK_SUBSCRIPTION_NOT_FOUND, "BK027", "Subscription not found") \
+	X(BANK_SUBSCRIPTION_EXISTS, "BK028", "Subscription already exists") \
+	X(BANK_INVALID_CURSOR, "BK029", "Invalid feed cursor")
 
 typedef enum BankErrorCode
 {
