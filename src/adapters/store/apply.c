@@ -5,7 +5,8 @@
  *
  * It trusts nobody: every inserted row must continue its streams exactly, also
  * one written by hand or by pg_restore, else BK020 ends the statement. Only what
- * logical replication writes is taken as it comes.
+ * logical replication writes is taken as it comes. Rows that bring the transaction ids
+ * of another cluster are taken for a restore (incarnation.c).
  *
  * Locks: rows of bank.accounts FOR NO KEY UPDATE, in the order the events touch
  * them; a command holds all of them already. Transactions: the inserting one.
@@ -13,11 +14,13 @@
  */
 #include "postgres.h"
 
+#include "adapters/relay/notify.h"
 #include "adapters/sql/errors.h"
 #include "adapters/store/replay.h"
 #include "adapters/store/store.h"
 #include "adapters/store/tables.h"
 
+#include "access/xact.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_type.h"
 #include "commands/trigger.h"
@@ -29,6 +32,7 @@
 #include "utils/rel.h"
 #include "utils/timestamp.h"
 #include "utils/tuplestore.h"
+#include "utils/xid8.h"
 
 #include <inttypes.h>
 
@@ -127,7 +131,10 @@ bank_events_apply(PG_FUNCTION_ARGS)
 	BankSession session;
 	BankProjection *projection;
 	TupleTableSlot *slot;
+	int64		first_position = PG_INT64_MAX;
 	int64		last_position = 0;
+	uint64		own_xid = U64FromFullTransactionId(GetTopFullTransactionIdIfAny());
+	bool		loading = false;
 
 	if (!CALLED_AS_TRIGGER(fcinfo) ||
 		RelationGetRelid(trigger->tg_relation) !=
@@ -140,6 +147,8 @@ bank_events_apply(PG_FUNCTION_ARGS)
 				 errmsg("function \"%s\" must be fired AFTER INSERT FOR EACH STATEMENT "
 						"with a transition table",
 						"bank.events_apply")));
+
+	bank_relay_note_events();
 
 	/*
 	 * What logical replication brings was checked where it was written, and its read
@@ -164,7 +173,10 @@ bank_events_apply(PG_FUNCTION_ARGS)
 		caller = MemoryContextSwitchTo(row);
 		slot_getallattrs(slot);
 		bank_event_from_values(slot->tts_values, slot->tts_isnull, &event);
+		first_position = Min(first_position, event.position);
 		last_position = Max(last_position, event.position);
+		loading |= own_xid != U64FromFullTransactionId(
+			DatumGetFullTransactionId(slot->tts_values[Anum_event_transaction_id - 1]));
 		flaws = bank_projection_add(projection, &event, &flawed);
 		if (flaws != 0)
 			bank_apply_refuse(&event, flawed, flaws);
@@ -172,6 +184,14 @@ bank_events_apply(PG_FUNCTION_ARGS)
 		MemoryContextReset(row);
 	}
 	bank_apply_write(projection, row);
+	if (loading && !bank_incarnation_load(first_position, last_position))
+	{
+		BankError	error;
+
+		bank_error_set(&error, BANK_EVENT_REFUSED, "transaction_id is not the running transaction.");
+		bank_error_hint(&error, "Events are appended by the bank_* commands.");
+		bank_ereport(&error);
+	}
 	if (!bank_store_is_appending() && last_position > 0)
 		bank_store_pass_position(last_position);
 	ExecDropSingleTupleTableSlot(slot);

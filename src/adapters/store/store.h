@@ -105,4 +105,7 @@ extern bool bank_store_is_appending(void);
 extern void bank_store_pass_position(int64 position);
 extern void bank_store_pass_account_serial(int64 serial);
 
+/* incarnation.c */
+extern bool bank_incarnation_load(int64 first_position, int64 last_position);
+
 #endif							/* BANK_STORE_STORE_H */
