@@ -32,19 +32,23 @@ SQL_FILES = \
 	sql/batch.sql \
 	sql/execute.sql \
 	sql/queries.sql \
+	sql/feed.sql \
+	sql/relay.sql \
+	sql/subscriptions.sql \
 	sql/verify.sql
 
 INSTALL_SCRIPT_SQL = $(EXTENSION)--$(EXTVERSION).sql
 DATA = $(wildcard sql/upgrade/$(EXTENSION)--*--*.sql)
 DATA_built = $(INSTALL_SCRIPT_SQL)
 
+# Sinks are libraries of their own: src/adapters/sinks/<name> becomes banking_<name>.so.
 SOURCES = $(sort $(wildcard src/domain/*.c src/application/*.c src/adapters/*/*.c))
 OBJS = $(SOURCES:.c=.o)
 
 # PostgreSQL's own headers count as system headers, so that our warnings are about our code.
 # Only what PGDLLEXPORT marks leaves the library: servers before 16 do not define it on ELF systems.
 WERROR ?= -Werror
-PG_CPPFLAGS = -Isrc -isystem $(shell $(PG_CONFIG) --includedir-server)
+PG_CPPFLAGS = -Isrc -DBANK_VERSION='"$(EXTVERSION)"' -isystem $(shell $(PG_CONFIG) --includedir-server)
 PG_CFLAGS = -Wall -Wextra $(WERROR) -fvisibility=hidden -MMD -MP
 
 EXTRA_CLEAN = $(OBJS:.o=.d) build

@@ -106,6 +106,20 @@ typedef TU_UpdateIndexes BankIndexUpdate;
 						  (update) == TU_Summarizing)
 #endif
 
+/* A set of events to wait for that lives until it is freed; 17 binds it to a resource owner. */
+#if PG_VERSION_NUM < 170000
+#define bank_create_wait_event_set(n) CreateWaitEventSet(TopMemoryContext, n)
+#else
+#define bank_create_wait_event_set(n) CreateWaitEventSet(NULL, n)
+#endif
+
+/* The latest transaction that has ended, in 64 bits. */
+#if PG_VERSION_NUM < 170000
+#define bank_transam_variables ShmemVariableCache
+#else
+#define bank_transam_variables TransamVariables
+#endif
+
 /* Decode the fields of a date and time; 16 added an argument for details of errors. */
 #if PG_VERSION_NUM < 160000
 #define bank_decode_datetime(fields, types, n, type, tm, fraction, zone) \

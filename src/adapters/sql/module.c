@@ -5,6 +5,7 @@
 #include "postgres.h"
 
 #include "adapters/pg_compat.h"
+#include "adapters/relay/shared.h"
 #include "adapters/store/guard.h"
 
 #include "fmgr.h"
@@ -19,5 +20,6 @@ void
 _PG_init(void)
 {
 	bank_guard_init();
+	bank_relay_init();
 	MarkGUCPrefixReserved("banking");
 }

@@ -1,0 +1,115 @@
+/*
+ * notify.c
+ *		What a transaction has done that concerns the relay, told at its commit.
+ *
+ * Notes are taken while the transaction runs and forgotten when it aborts. A part
+ * of it that is rolled back may leave one behind: the worker then looks in vain. A prepared
+ * transaction is committed by somebody else, who tells nothing: the worker's timer finds it.
+ */
+#include "postgres.h"
+
+#include "adapters/relay/notify.h"
+#include "adapters/relay/shared.h"
+
+#include "access/xact.h"
+#include "commands/trigger.h"
+#include "fmgr.h"
+#include "miscadmin.h"
+
+#include "adapters/pg_compat.h"
+
+PG_FUNCTION_INFO_V1(bank_relay_note_change);
+PG_FUNCTION_INFO_V1(bank_relay_note_created);
+
+static bool bank_noted_events = false;
+static bool bank_noted_changes = false;
+static bool bank_noted_start = false;
+static bool bank_noted_stop = false;
+
+/* bank_relay_start has committed, or bank_relay_stop has not: there shall be a worker again. */
+static void
+bank_relay_resume(void)
+{
+	BankRelaySlot *slot;
+
+	if (bank_relay_shared == NULL)
+		return;
+	bank_relay_lock();
+	slot = bank_relay_slot(MyDatabaseId, true);
+	if (slot != NULL && slot->pid == 0 && slot->state != BANK_RELAY_STARTING)
+		bank_relay_want(slot, 0);
+	else if (slot != NULL)
+		slot->stop = false;
+	bank_relay_unlock();
+}
+
+/* Callback at the end of every transaction. */
+static void
+bank_relay_at_end(XactEvent event, void *argument pg_attribute_unused())
+{
+	if (event != XACT_EVENT_COMMIT && event != XACT_EVENT_ABORT && event != XACT_EVENT_PREPARE)
+		return;
+	if (event == XACT_EVENT_COMMIT && (bank_noted_events || bank_noted_changes))
+		bank_relay_commit(bank_noted_events, bank_noted_changes);
+	if (event == XACT_EVENT_COMMIT ? bank_noted_start : bank_noted_stop)
+		bank_relay_resume();
+	bank_noted_events = bank_noted_changes = bank_noted_start = bank_noted_stop = false;
+}
+
+/* Have the end of the transaction watched. */
+static void
+bank_relay_watch(void)
+{
+	static bool registered = false;
+
+	if (registered)
+		return;
+	RegisterXactCallback(bank_relay_at_end, NULL);
+	registered = true;
+}
+
+/* The running transaction has appended events. */
+void
+bank_relay_note_events(void)
+{
+	bank_relay_watch();
+	bank_noted_events = true;
+}
+
+/* The running transaction has changed what the worker does. */
+void
+bank_relay_note_changes(void)
+{
+	bank_relay_watch();
+	bank_noted_changes = true;
+}
+
+/* The running transaction has stopped the worker (takes effect at once), or starts it (at commit). */
+void
+bank_relay_note_stop(bool stop)
+{
+	bank_relay_watch();
+	bank_noted_stop = stop;
+	bank_noted_start = !stop;
+}
+
+/* Trigger function bank.relay_note_change(): subscriptions have changed. */
+Datum
+bank_relay_note_change(PG_FUNCTION_ARGS)
+{
+	if (!CALLED_AS_TRIGGER(fcinfo))
+		ereport(ERROR,
+				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+				 errmsg("function \"%s\" was not called by trigger manager",
+						"bank.relay_note_change")));
+	bank_relay_note_changes();
+	return PointerGetDatum(NULL);
+}
+
+/* bank.relay_note_created(): called by the install script. */
+Datum
+bank_relay_note_created(PG_FUNCTION_ARGS)
+{
+	bank_relay_note_changes();
+	PG_RETURN_VOID();
+}

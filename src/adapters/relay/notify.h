@@ -1,0 +1,12 @@
+/*
+ * notify.h
+ *		What a committing transaction tells the relay.
+ */
+#ifndef BANK_RELAY_NOTIFY_H
+#define BANK_RELAY_NOTIFY_H
+
+extern void bank_relay_note_events(void);
+extern void bank_relay_note_changes(void);
+extern void bank_relay_note_stop(bool stop);
+
+#endif							/* BANK_RELAY_NOTIFY_H */

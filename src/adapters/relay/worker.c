@@ -1,0 +1,527 @@
+/*
+ * worker.c
+ *		The worker of a database: reads the feed, sends, records.
+ *
+ * One turn of its loop: take what has ended, record it and read more in one short
+ * transaction, send what is ready, wait. It is woken by the latch (a commit that
+ * appended events, a command), by a socket, or by the time that it has computed: a retry, a
+ * breaker, a secret that expires, and a look at the server's latest transaction now and
+ * then, which finds what nobody tells (COMMIT PREPARED). When that has not
+ * changed it runs no statement at all.
+ *
+ * No transaction, snapshot or lock is held while it waits. What it sends is flushed before.
+ * An error ends the process; the launcher starts another one, which begins with what is
+ * recorded. Booking never depends on it.
+ */
+#include "postgres.h"
+
+#include "adapters/pg_compat.h"
+#include "adapters/relay/relay.h"
+#include "adapters/relay/worker.h"
+#include "adapters/store/store.h"
+
+#include "access/transam.h"
+#include "access/xact.h"
+#include "catalog/pg_type.h"
+#include "commands/extension.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "postmaster/bgworker.h"
+#include "postmaster/interrupt.h"
+#include "storage/ipc.h"
+#include "storage/procarray.h"
+#include "tcop/tcopprot.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+
+/* How often it looks for what nobody tells, in milliseconds. */
+#define BANK_WORKER_POLL 2000
+/* How long the position of a quiet subscription may stay unwritten. */
+#define BANK_WORKER_LAZY (1 * USECS_PER_SEC)
+/* How long to wait before recording again what somebody else has locked. */
+#define BANK_WORKER_LOCKED (100 * INT64CONST(1000))
+
+/* Why the worker ends. */
+typedef enum BankWorkerEnd
+{
+	BANK_WORKER_FAILED,			/* by an error: shall be started again, a little later */
+	BANK_WORKER_STOPPED,		/* by bank_relay_stop */
+	BANK_WORKER_NEEDLESS		/* there is no ledger here */
+} BankWorkerEnd;
+
+static BankRelaySlot *bank_worker_slot = NULL;
+static BankWorkerEnd bank_worker_end = BANK_WORKER_FAILED;
+static uint32 bank_worker_commits = 0;	/* as of the last look */
+static uint32 bank_worker_changes = 0;
+static uint64 bank_worker_latest_xid = 0;
+static TimestampTz bank_worker_locked_until = 0;
+
+/* At exit: leave the slot as it is to be found. */
+static void
+bank_worker_leave(int code pg_attribute_unused(), Datum argument pg_attribute_unused())
+{
+	BankRelaySlot *slot = bank_worker_slot;
+
+	bank_relay_lock();
+	slot->pid = 0;
+	slot->latch = NULL;
+	pg_atomic_write_u32(&slot->attentive, 0);
+	pg_atomic_write_u32(&slot->in_flight, 0);
+	pg_atomic_write_u32(&slot->items, 0);
+	pg_atomic_write_u64(&slot->bytes, 0);
+	switch (bank_worker_end)
+	{
+		case BANK_WORKER_STOPPED:
+			slot->state = BANK_RELAY_STOPPED;
+			break;
+		case BANK_WORKER_NEEDLESS:
+			slot->state = BANK_RELAY_FREE;
+			slot->database = InvalidOid;
+			break;
+		case BANK_WORKER_FAILED:
+			if (TimestampDifferenceExceeds(slot->started_at, GetCurrentTimestamp(), 60000))
+				slot->failures = 0;
+			slot->failures++;
+			snprintf(slot->error, sizeof(slot->error), "the worker ended, see the server's log");
+			bank_relay_want(slot, GetCurrentTimestamp() +
+							Min(USECS_PER_SEC << Min(slot->failures - 1, 6), 60 * USECS_PER_SEC));
+			break;
+	}
+	bank_relay_unlock();
+}
+
+/* Take the slot of this database. False: there is none, or somebody else has it. */
+static bool
+bank_worker_attach(void)
+{
+	BankRelaySlot *slot;
+	bool		ours;
+
+	bank_relay_lock();
+	slot = bank_relay_slot(MyDatabaseId, false);
+	ours = slot != NULL && slot->pid == 0 && slot->state == BANK_RELAY_STARTING;
+	if (ours)
+	{
+		slot->state = BANK_RELAY_RUNNING;
+		slot->pid = MyProcPid;
+		slot->latch = MyLatch;
+		slot->started_at = GetCurrentTimestamp();
+		pg_atomic_write_u64(&slot->delivered, 0);
+		bank_worker_slot = slot;
+	}
+	bank_relay_unlock();
+	if (ours)
+		before_shmem_exit(bank_worker_leave, (Datum) 0);
+	return ours;
+}
+
+/* End the process in order. */
+static void
+bank_worker_quit(BankWorkerEnd why)
+{
+	bank_worker_end = why;
+	proc_exit(0);
+}
+
+/* Begin a transaction of the worker. False: the ledger is not there (any more). */
+static bool
+bank_worker_begin(BankSession *session)
+{
+	pgstat_report_activity(STATE_RUNNING, "banking relay");
+	SetCurrentStatementStartTimestamp();
+	StartTransactionCommand();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	if (!OidIsValid(get_extension_oid("banking", true)))
+		return false;
+	bank_session_open(session);
+	return true;
+}
+
+/* Commit it. */
+static void
+bank_worker_commit(const BankSession *session)
+{
+	bank_session_close(session);
+	PopActiveSnapshot();
+	CommitTransactionCommand();
+	pgstat_report_stat(false);
+	pgstat_report_activity(STATE_IDLE, NULL);
+}
+
+/* Is the installed version of the extension that of this library, and does the relay run? */
+static bool
+bank_worker_may_run(void)
+{
+	static BankPlan plan = {
+		.text = "SELECT e.extversion, EXISTS (SELECT FROM bank.relay_stopped) "
+		"FROM pg_catalog.pg_extension AS e WHERE e.extname OPERATOR(pg_catalog.=) 'banking'"
+	};
+	char	   *version;
+	bool		isnull;
+	bool		stopped;
+
+	if (bank_plan_execute(&plan, NULL, NULL, true) != 1)
+		bank_worker_quit(BANK_WORKER_NEEDLESS);
+	version = TextDatumGetCString(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1,
+												&isnull));
+	stopped = DatumGetBool(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2,
+										 &isnull));
+	if (strcmp(version, BANK_VERSION) != 0)
+	{
+		bank_relay_lock();
+		snprintf(bank_worker_slot->error, sizeof(bank_worker_slot->error),
+				 "extension version %.20s, library version %s: ALTER EXTENSION banking UPDATE",
+				 version, BANK_VERSION);
+		bank_relay_unlock();
+	}
+	else
+		bank_worker_slot->error[0] = '\0';
+	return !stopped && strcmp(version, BANK_VERSION) == 0;
+}
+
+/* The subscriptions have changed, or are read for the first time. */
+static void
+bank_worker_load(TimestampTz now)
+{
+	BankSession session;
+	dlist_iter	iter;
+
+	if (!bank_worker_begin(&session))
+		bank_worker_quit(BANK_WORKER_NEEDLESS);
+	if (!bank_worker_may_run())
+		bank_worker_quit(BANK_WORKER_STOPPED);
+	bank_subscriptions_load(now);
+	bank_worker_commit(&session);
+
+	dlist_foreach(iter, &bank_relay_subscriptions)
+	{
+		BankSubscription *sub = dlist_container(BankSubscription, node, iter.cur);
+		const char *why = "";
+
+		sub->sink = bank_sinks_get(sub->sink_name, &why);
+		if (sub->sink != NULL)
+			continue;
+		sub->runnable = false;
+		ereport(LOG,
+				(errmsg("banking relay: subscription \"%s\" has no sink \"%s\": %s", sub->name,
+						sub->sink_name, why)));
+	}
+}
+
+/* Have requests under way, or something that is not written, kept it from being recorded? */
+static bool
+bank_worker_is_dirty(const BankSubscription *sub, TimestampTz now)
+{
+	if (bank_worker_locked_until > now)
+		return false;
+	return sub->progressed || sub->n_order >= 2 * BANK_RELAY_WINDOW ||
+		(sub->lazy && now - sub->lazy_since >= BANK_WORKER_LAZY);
+}
+
+/* Do ready events lack payloads that could be sent now? */
+static int
+bank_worker_lacks_payloads(BankSubscription *sub)
+{
+	int			room = bank_breaker_allows(&sub->breaker, &sub->breaker_policy, sub->in_flight);
+	int			wanted = Min(room * sub->batch_size, sub->n_ready);
+	int			looked = 0;
+	dlist_iter	iter;
+
+	if (!sub->active || !sub->runnable || sub->throttled_until != 0)
+		return 0;
+	dlist_foreach(iter, &sub->ready)
+	{
+		if (looked++ >= wanted)
+			break;
+		if (dlist_container(BankItem, ready_node, iter.cur)->json == NULL)
+			return wanted;
+	}
+	return 0;
+}
+
+/* Is there anything to do for a transaction? */
+static bool
+bank_worker_needs_transaction(TimestampTz now)
+{
+	dlist_iter	iter;
+
+	dlist_foreach(iter, &bank_relay_subscriptions)
+	{
+		BankSubscription *sub = dlist_container(BankSubscription, node, iter.cur);
+
+		if (bank_worker_is_dirty(sub, now) || (!sub->caught_up && bank_reader_wants(sub)) ||
+			bank_worker_lacks_payloads(sub) > 0)
+			return true;
+	}
+	return false;
+}
+
+/* Record what has ended, and read more, in one transaction; flush what was read. */
+static void
+bank_worker_transact(TimestampTz now)
+{
+	BankSession session;
+	dlist_iter	iter;
+	bool		reload = false;
+
+	if (!bank_worker_begin(&session))
+		bank_worker_quit(BANK_WORKER_NEEDLESS);
+	dlist_foreach(iter, &bank_relay_subscriptions)
+	{
+		BankSubscription *sub = dlist_container(BankSubscription, node, iter.cur);
+
+		if (bank_worker_is_dirty(sub, now) && !bank_recorder_record(sub, now))
+		{
+			bank_worker_locked_until = now + BANK_WORKER_LOCKED;
+			reload = true;
+		}
+	}
+	PopActiveSnapshot();
+	PushActiveSnapshot(GetLatestSnapshot());
+	dlist_foreach(iter, &bank_relay_subscriptions)
+	{
+		BankSubscription *sub = dlist_container(BankSubscription, node, iter.cur);
+
+		if (!sub->caught_up && bank_reader_wants(sub))
+			bank_reader_read(sub, now);
+		bank_reader_load_payloads(sub, bank_worker_lacks_payloads(sub));
+	}
+	bank_worker_commit(&session);
+	bank_feed_flush();
+	/* a command may have changed the row that could not be recorded */
+	if (reload)
+		bank_worker_load(now);
+}
+
+/* Time has passed: breakers, throttles and delayed events. */
+static void
+bank_worker_tick(TimestampTz now)
+{
+	dlist_iter	iter;
+
+	dlist_foreach(iter, &bank_relay_subscriptions)
+	{
+		BankSubscription *sub = dlist_container(BankSubscription, node, iter.cur);
+
+		if (bank_breaker_tick(&sub->breaker, &sub->breaker_policy, now))
+			sub->progressed = true;
+		if (sub->throttled_until != 0 && sub->throttled_until <= now)
+		{
+			sub->throttled_until = 0;
+			sub->progressed = true;
+		}
+		bank_queue_wake(sub, now);
+	}
+}
+
+/* Send what is ready, one subscription after the other, each time another one first. */
+static void
+bank_worker_send(TimestampTz now)
+{
+	dlist_iter	iter;
+
+	dlist_foreach(iter, &bank_relay_subscriptions)
+		bank_sender_send(dlist_container(BankSubscription, node, iter.cur), now);
+	if (!dlist_is_empty(&bank_relay_subscriptions))
+		dlist_push_tail(&bank_relay_subscriptions,
+						dlist_pop_head_node(&bank_relay_subscriptions));
+}
+
+/* The earlier of two moments, of which 0 is none. */
+static TimestampTz
+bank_worker_earlier(TimestampTz a, TimestampTz b)
+{
+	return a == 0 || (b != 0 && b < a) ? b : a;
+}
+
+/* When there is something to do that nobody will tell; 0: never. */
+static TimestampTz
+bank_worker_next(void)
+{
+	TimestampTz next = bank_relay_reload_at;
+	dlist_iter	iter;
+
+	dlist_foreach(iter, &bank_relay_subscriptions)
+	{
+		const BankSubscription *sub = dlist_container(BankSubscription, node, iter.cur);
+		int64		breaker = bank_breaker_next(&sub->breaker, &sub->breaker_policy);
+
+		if (sub->progressed)
+			next = bank_worker_earlier(next, bank_worker_locked_until);
+		if (sub->lazy)
+			next = bank_worker_earlier(next, sub->lazy_since + BANK_WORKER_LAZY);
+		if (!sub->active || !sub->runnable)
+			continue;
+		if (breaker != PG_INT64_MAX)
+			next = bank_worker_earlier(next, breaker);
+		next = bank_worker_earlier(next, sub->throttled_until);
+		next = bank_worker_earlier(next, bank_queue_next_due(sub));
+	}
+	return next;
+}
+
+/* Shall a commit wake us? Only if somebody would read what it brought. */
+static bool
+bank_worker_is_attentive(void)
+{
+	dlist_iter	iter;
+
+	dlist_foreach(iter, &bank_relay_subscriptions)
+	{
+		if (bank_reader_wants(dlist_container(BankSubscription, node, iter.cur)))
+			return true;
+	}
+	return false;
+}
+
+/* The latest transaction of the server that has ended. */
+static uint64
+bank_worker_latest(void)
+{
+	uint64		latest;
+
+	LWLockAcquire(ProcArrayLock, LW_SHARED);
+	latest = U64FromFullTransactionId(bank_transam_variables->latestCompletedXid);
+	LWLockRelease(ProcArrayLock);
+	return latest;
+}
+
+/* Have transactions ended since the last look? Then every feed may have more. */
+static void
+bank_worker_look(bool told)
+{
+	uint64		latest = bank_worker_latest();
+	dlist_iter	iter;
+
+	if (!told && latest == bank_worker_latest_xid)
+		return;
+	bank_worker_latest_xid = latest;
+	dlist_foreach(iter, &bank_relay_subscriptions)
+		dlist_container(BankSubscription, node, iter.cur)->caught_up = false;
+}
+
+/* Show in shared memory what is going on. */
+static void
+bank_worker_show(void)
+{
+	dlist_iter	iter;
+	uint32		items = 0;
+
+	dlist_foreach(iter, &bank_relay_subscriptions)
+		items += dlist_container(BankSubscription, node, iter.cur)->n_items;
+	pg_atomic_write_u32(&bank_worker_slot->items, items);
+	pg_atomic_write_u32(&bank_worker_slot->in_flight, bank_sender_in_flight);
+	pg_atomic_write_u64(&bank_worker_slot->bytes, bank_relay_bytes);
+	pg_atomic_write_u64(&bank_worker_slot->delivered, bank_sender_delivered);
+}
+
+/* Wait until there is something to do. */
+static void
+bank_worker_wait(void)
+{
+	bool		attentive = bank_worker_is_attentive();
+	TimestampTz next = bank_worker_next();
+	int64		timeout = -1;
+
+	pg_atomic_write_u32(&bank_worker_slot->attentive, attentive);
+	pg_memory_barrier();
+	if (next != 0)
+		timeout = TimestampDifferenceMilliseconds(GetCurrentTimestamp(), next);
+	if (attentive && (timeout < 0 || timeout > BANK_WORKER_POLL))
+		timeout = BANK_WORKER_POLL;
+	if (bank_worker_needs_transaction(GetCurrentTimestamp()) ||
+		(attentive &&
+		 pg_atomic_read_u32(&bank_worker_slot->commits) != bank_worker_commits) ||
+		pg_atomic_read_u32(&bank_worker_slot->changes) != bank_worker_changes)
+		timeout = 0;
+	else if (timeout < 0 || timeout >= 1000)
+		(void) pgstat_report_stat(true);
+	bank_waiting_wait(timeout);
+}
+
+/* What the database or the role is set to must not matter here. */
+static void
+bank_worker_settings(void)
+{
+	static const char *const settings[][2] = {
+		{"search_path", "pg_catalog, pg_temp"},
+		{"default_transaction_read_only", "off"},
+		{"default_transaction_isolation", "read committed"},
+		{"default_transaction_deferrable", "off"},
+		{"synchronous_commit", "local"},
+		{"session_replication_role", "origin"},
+		{"enable_seqscan", "off"},
+		{"jit", "off"},
+		{"lock_timeout", "0"},
+		{"statement_timeout", "0"}
+	};
+	size_t		i;
+
+	for (i = 0; i < lengthof(settings); i++)
+		SetConfigOption(settings[i][0], settings[i][1], PGC_SUSET, PGC_S_OVERRIDE);
+}
+
+/* One turn of the loop. */
+static void
+bank_worker_turn(void)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	uint32		commits = pg_atomic_read_u32(&bank_worker_slot->commits);
+	uint32		changes = pg_atomic_read_u32(&bank_worker_slot->changes);
+
+	if (bank_worker_slot->stop)
+		bank_worker_quit(BANK_WORKER_STOPPED);
+	if (changes != bank_worker_changes ||
+		(bank_relay_reload_at != 0 && bank_relay_reload_at <= now))
+	{
+		bank_worker_changes = changes;
+		bank_worker_load(now);
+		bank_worker_look(true);
+	}
+	bank_worker_look(commits != bank_worker_commits);
+	bank_worker_commits = commits;
+	bank_sender_finish(now);
+	bank_worker_tick(now);
+	if (bank_worker_needs_transaction(now))
+		bank_worker_transact(now);
+	bank_worker_send(now);
+	bank_worker_show();
+}
+
+/* The worker's main function; the argument is the database. */
+void
+bank_relay_worker_main(Datum argument)
+{
+	pqsignal(SIGHUP, SignalHandlerForConfigReload);
+	pqsignal(SIGTERM, die);
+	BackgroundWorkerUnblockSignals();
+	BackgroundWorkerInitializeConnectionByOid(DatumGetObjectId(argument), InvalidOid, 0);
+	if (bank_relay_shared == NULL || !bank_worker_attach())
+		proc_exit(0);
+	bank_worker_settings();
+
+	/* whatever was told before has been told to nobody: look at everything first */
+	bank_worker_changes = pg_atomic_read_u32(&bank_worker_slot->changes);
+	bank_worker_load(GetCurrentTimestamp());
+	for (;;)
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (ConfigReloadPending)
+		{
+			BankRelaySink *sink;
+
+			ConfigReloadPending = false;
+			ProcessConfigFile(PGC_SIGHUP);
+			bank_sinks_host.allow_private = bank_allow_private_endpoints;
+			for (sink = bank_sinks_all; sink != NULL; sink = sink->next)
+			{
+				if (sink->callbacks->reset != NULL)
+					sink->callbacks->reset(sink->state);
+			}
+		}
+		bank_worker_turn();
+		bank_worker_wait();
+	}
+}
