@@ -39,6 +39,8 @@ PGDLLEXPORT void bank_relay_launcher_main(Datum argument);
 /* What to wait before the first restart of a worker that failed; doubles up to the maximum. */
 #define BANK_LAUNCHER_DELAY (1 * USECS_PER_SEC)
 #define BANK_LAUNCHER_DELAY_MAX (60 * USECS_PER_SEC)
+/* After a crash of the server. */
+#define BANK_LAUNCHER_CRASH_DELAY (3 * USECS_PER_SEC)
 /* When the server has no free worker slot. */
 #define BANK_LAUNCHER_BUSY_DELAY (5 * USECS_PER_SEC)
 
@@ -74,7 +76,7 @@ bank_launcher_leave(int code pg_attribute_unused(), Datum argument pg_attribute_
 
 /* Want a worker in every database where there could be a ledger, unless it has one. */
 static void
-bank_launcher_find_databases(void)
+bank_launcher_find_databases(TimestampTz start_at)
 {
 	Relation	relation;
 	TableScanDesc scan;
@@ -94,7 +96,7 @@ bank_launcher_find_databases(void)
 		bank_relay_lock();
 		slot = bank_relay_slot(database->oid, true);
 		if (slot != NULL && slot->pid == 0 && slot->state != BANK_RELAY_STOPPED)
-			bank_relay_want(slot, 0);
+			bank_relay_want(slot, start_at);
 		bank_relay_unlock();
 		if (slot == NULL)
 			ereport(LOG,
@@ -250,7 +252,14 @@ bank_relay_launcher_main(Datum argument pg_attribute_unused())
 	bank_relay_shared->launcher = MyProcPid;
 	bank_relay_shared->launcher_latch = MyLatch;
 	bank_relay_unlock();
-	bank_launcher_find_databases();
+
+	/*
+	 * Started long after the server, we follow on a crash, perhaps of a worker: leave sessions
+	 * some time before the next one can happen.
+	 */
+	bank_launcher_find_databases(
+		TimestampDifferenceExceeds(PgStartTime, GetCurrentTimestamp(), 10000) ?
+		GetCurrentTimestamp() + BANK_LAUNCHER_CRASH_DELAY : 0);
 	for (;;)
 	{
 		TimestampTz next;

@@ -34,6 +34,7 @@
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
+#include "utils/resowner.h"
 #include "utils/snapmgr.h"
 
 /* How often it looks for what nobody tells, in milliseconds. */
@@ -52,6 +53,8 @@ typedef enum BankWorkerEnd
 } BankWorkerEnd;
 
 static BankRelaySlot *bank_worker_slot = NULL;
+static ResourceOwner bank_worker_owner = NULL;	/* while there is no transaction */
+static MemoryContext bank_worker_context = NULL;	/* likewise; reset each turn */
 static BankWorkerEnd bank_worker_end = BANK_WORKER_FAILED;
 static uint32 bank_worker_commits = 0;	/* as of the last look */
 static uint32 bank_worker_changes = 0;
@@ -125,6 +128,14 @@ bank_worker_quit(BankWorkerEnd why)
 	proc_exit(0);
 }
 
+/* What is done between transactions has a resource owner and a memory context of its own. */
+static void
+bank_worker_between(void)
+{
+	CurrentResourceOwner = bank_worker_owner;
+	MemoryContextSwitchTo(bank_worker_context);
+}
+
 /* Begin a transaction of the worker. False: the ledger is not there (any more). */
 static bool
 bank_worker_begin(BankSession *session)
@@ -146,6 +157,7 @@ bank_worker_commit(const BankSession *session)
 	bank_session_close(session);
 	PopActiveSnapshot();
 	CommitTransactionCommand();
+	bank_worker_between();
 	pgstat_report_stat(false);
 	pgstat_report_activity(STATE_IDLE, NULL);
 }
@@ -501,6 +513,10 @@ bank_relay_worker_main(Datum argument)
 	if (bank_relay_shared == NULL || !bank_worker_attach())
 		proc_exit(0);
 	bank_worker_settings();
+	bank_worker_owner = ResourceOwnerCreate(NULL, "banking relay");
+	bank_worker_context = AllocSetContextCreate(TopMemoryContext, "banking relay turn",
+												ALLOCSET_DEFAULT_SIZES);
+	bank_worker_between();
 
 	/* whatever was told before has been told to nobody: look at everything first */
 	bank_worker_changes = pg_atomic_read_u32(&bank_worker_slot->changes);
@@ -508,6 +524,7 @@ bank_relay_worker_main(Datum argument)
 	for (;;)
 	{
 		CHECK_FOR_INTERRUPTS();
+		MemoryContextReset(bank_worker_context);
 		if (ConfigReloadPending)
 		{
 			BankRelaySink *sink;

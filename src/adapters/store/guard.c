@@ -12,6 +12,7 @@
  */
 #include "postgres.h"
 
+#include "adapters/relay/notify.h"
 #include "adapters/sql/errors.h"
 #include "adapters/store/guard.h"
 
@@ -90,7 +91,7 @@ bank_is_events_table(Oid relation_id)
 	return OidIsValid(extension) && extension == get_extension_oid("banking", true);
 }
 
-/* Object access hook: refuse to drop a table of events that is not empty. */
+/* Object access hook: refuse to drop a table of events that is not empty; tell the relay of others. */
 static void
 bank_guard_object_access(ObjectAccessType access, Oid class_id, Oid object_id, int sub_id,
 						 void *argument)
@@ -98,13 +99,17 @@ bank_guard_object_access(ObjectAccessType access, Oid class_id, Oid object_id, i
 	if (bank_next_object_access_hook)
 		bank_next_object_access_hook(access, class_id, object_id, sub_id, argument);
 
-	if (access == OAT_DROP && class_id == RelationRelationId && sub_id == 0 &&
-		!bank_allow_drop && bank_is_events_table(object_id) && bank_table_has_rows(object_id))
+	if (access != OAT_DROP || class_id != RelationRelationId || sub_id != 0 ||
+		!bank_is_events_table(object_id))
+		return;
+	if (!bank_allow_drop && bank_table_has_rows(object_id))
 		ereport(ERROR,
 				(errcode(ERRCODE_DEPENDENT_OBJECTS_STILL_EXIST),
 				 errmsg("cannot drop extension banking while its ledger has events"),
 				 errhint("Back the ledger up, then set banking.allow_drop to on "
 						 "and drop it again.")));
+	/* once it is dropped the relay's worker has nothing to do here */
+	bank_relay_note_changes();
 }
 
 /* Event trigger function bank.guard_drop(): calling it has loaded this library, which is all. */
