@@ -27,6 +27,7 @@ SQL_FILES = \
 	sql/money.sql \
 	sql/events.sql \
 	sql/accounts.sql \
+	sql/holds.sql \
 	sql/views.sql \
 	sql/commands.sql \
 	sql/batch.sql \

@@ -1,7 +1,7 @@
 -- Accounts: the read model against which commands decide, made from the events
 -- by a trigger, in the transaction that appends them.
 --
--- No index covers a column that a movement changes, and pages are half empty,
+-- No index covers a column that a movement or a hold changes, and pages are half empty,
 -- so that a movement is a HOT update.
 
 CREATE TABLE bank.accounts (
@@ -24,6 +24,7 @@ CREATE TABLE bank.accounts (
   house_code text,
   stripe integer,
   house_account_id uuid,
+  next_expiry timestamptz,
   CONSTRAINT accounts_pkey PRIMARY KEY (account_id),
   CONSTRAINT accounts_number_key UNIQUE (account_number)
 ) WITH (fillfactor = 50);
@@ -47,7 +48,7 @@ COMMENT ON COLUMN bank.accounts.position IS 'Position of the last event of the s
 COMMENT ON COLUMN bank.accounts.held IS 'Part of the balance that is reserved by holds, in minor units.';
 COMMENT ON COLUMN bank.accounts.overdraft_limit IS 'The balance may fall to minus this, in minor units.';
 COMMENT ON COLUMN bank.accounts.recorded_at IS 'recorded_at of the last event of the stream.';
-COMMENT ON COLUMN bank.accounts.business_at IS 'Latest business time among the movements; -infinity before the first.';
+COMMENT ON COLUMN bank.accounts.business_at IS 'Latest business time among the movements and holds; -infinity before the first.';
 COMMENT ON COLUMN bank.accounts.created_at IS 'recorded_at of account.created.';
 COMMENT ON COLUMN bank.accounts.currency IS 'Currency of the account (ISO 4217 letters).';
 COMMENT ON COLUMN bank.accounts.account_type IS 'COURANT, EPARGNE or HOUSE.';
@@ -58,8 +59,9 @@ COMMENT ON COLUMN bank.accounts.account_number IS 'Number with ISO 7064 MOD 97-1
 COMMENT ON COLUMN bank.accounts.house_code IS 'Code of the house account; null for a customer''s account.';
 COMMENT ON COLUMN bank.accounts.stripe IS 'Number of the stripe of the house account.';
 COMMENT ON COLUMN bank.accounts.house_account_id IS 'Identifier of the logical house account all whose stripes add up to its balance.';
+COMMENT ON COLUMN bank.accounts.next_expiry IS 'The earliest expires_at among the open holds; null when there is none.';
 
--- Movements whose business time lies before that of an earlier movement of the
+-- Movements, and events of holds, whose business time lies before that of an earlier one of the
 -- same stream. Few or none in most ledgers; they let bank_balance_at stay exact.
 CREATE TABLE bank.backdated_movements (
   account_id uuid NOT NULL,
@@ -67,15 +69,17 @@ CREATE TABLE bank.backdated_movements (
   business_at timestamptz NOT NULL,
   latest_before timestamptz NOT NULL,
   amount bigint NOT NULL,
+  held bigint NOT NULL,
   CONSTRAINT backdated_movements_pkey PRIMARY KEY (account_id, version)
 );
 COMMENT ON TABLE bank.backdated_movements IS
-  'Read model: movements that were appended after one with a later business time. Made from bank.events.';
-COMMENT ON COLUMN bank.backdated_movements.account_id IS 'The account on whose stream the movement is out of order.';
+  'Read model: movements and events of holds that were appended after one with a later business time. Made from bank.events.';
+COMMENT ON COLUMN bank.backdated_movements.account_id IS 'The account on whose stream the event is out of order.';
 COMMENT ON COLUMN bank.backdated_movements.version IS 'Its place in that stream.';
 COMMENT ON COLUMN bank.backdated_movements.business_at IS 'Its business time.';
-COMMENT ON COLUMN bank.backdated_movements.latest_before IS 'The latest business time among the movements before it in the stream.';
-COMMENT ON COLUMN bank.backdated_movements.amount IS 'What it added to the balance, in minor units, signed.';
+COMMENT ON COLUMN bank.backdated_movements.latest_before IS 'The latest business time among the movements and holds before it in the stream.';
+COMMENT ON COLUMN bank.backdated_movements.amount IS 'What it added to the balance, in minor units, signed; 0 unless a movement.';
+COMMENT ON COLUMN bank.backdated_movements.held IS 'What it added to what is held, in minor units, signed.';
 
 CREATE FUNCTION bank.events_apply() RETURNS trigger
   LANGUAGE c AS 'MODULE_PATHNAME', 'bank_events_apply';
@@ -88,4 +92,4 @@ CREATE TRIGGER events_apply
   FOR EACH STATEMENT EXECUTE FUNCTION bank.events_apply();
 ALTER TABLE bank.events ENABLE ALWAYS TRIGGER events_apply;
 REVOKE ALL ON FUNCTION bank.events_apply() FROM PUBLIC;
-COMMENT ON TRIGGER events_apply ON bank.events IS 'Keeps bank.accounts and bank.backdated_movements; per statement, so that a restore is one pass.';
+COMMENT ON TRIGGER events_apply ON bank.events IS 'Keeps bank.accounts, bank.holds and bank.backdated_movements; per statement, so that a restore is one pass.';

@@ -21,10 +21,10 @@ CREATE TYPE @extschema@.bank_receipt AS (
   replayed boolean
 );
 COMMENT ON TYPE @extschema@.bank_receipt IS 'Outcome of a command on an account.';
-COMMENT ON COLUMN @extschema@.bank_receipt.event_id IS 'The event; the transaction id of a movement.';
-COMMENT ON COLUMN @extschema@.bank_receipt.account_id IS 'The account the command was about; the source of a transfer.';
+COMMENT ON COLUMN @extschema@.bank_receipt.event_id IS 'The event; the transaction id of a movement, the identifier of a hold that was made.';
+COMMENT ON COLUMN @extschema@.bank_receipt.account_id IS 'The account the command was about; the source of a transfer or capture.';
 COMMENT ON COLUMN @extschema@.bank_receipt.event_type IS 'What happened.';
-COMMENT ON COLUMN @extschema@.bank_receipt.amount IS 'Amount moved; null when the command moves no money.';
+COMMENT ON COLUMN @extschema@.bank_receipt.amount IS 'Amount moved, held or released; null for other commands.';
 COMMENT ON COLUMN @extschema@.bank_receipt.currency IS 'ISO 4217 letters.';
 COMMENT ON COLUMN @extschema@.bank_receipt.balance IS 'Balance of the account after the event, signed; of the session''s stripe for a house account.';
 COMMENT ON COLUMN @extschema@.bank_receipt.version IS 'Version of the account after the event.';
@@ -155,3 +155,52 @@ COMMENT ON FUNCTION @extschema@.bank_set_limits(uuid, bigint, text, timestamptz,
   'Changes the limits of an active account; one that is left out stays as it is. overdraft_limit: the balance may fall to minus this. balance_limit: the balance may rise to this; remove_balance_limit removes it. The balance, less what is held, must be within them. Errors: BK001 to BK003, BK005 to BK009, BK016 to BK018, BK021.';
 REVOKE ALL ON FUNCTION @extschema@.bank_set_limits(uuid, bigint, text, timestamptz, jsonb, @extschema@.bank_money, @extschema@.bank_money, boolean) FROM PUBLIC;
 
+
+-- Holds: money that is reserved, and then captured, released or expired.
+
+CREATE FUNCTION @extschema@.bank_hold(
+  account_id uuid,
+  amount @extschema@.bank_money,
+  expected_version bigint DEFAULT NULL,
+  idempotency_key text DEFAULT NULL,
+  occurred_at timestamptz DEFAULT NULL,
+  metadata jsonb DEFAULT NULL,
+  expires_in interval DEFAULT '7 days'
+) RETURNS @extschema@.bank_receipt
+  LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'bank_sql_hold';
+COMMENT ON FUNCTION @extschema@.bank_hold(uuid, @extschema@.bank_money, bigint, text, timestamptz, jsonb, interval) IS
+  'Reserves money of a customer''s account: it stays on the balance and is not available until the hold is captured, released or expires. The event_id of the receipt is the identifier of the hold. expires_in: greater than zero, at most ten years; a day has 24 hours, a month 30 days. Errors: BK001 to BK009, BK013, BK016 to BK018, BK021.';
+REVOKE ALL ON FUNCTION @extschema@.bank_hold(uuid, @extschema@.bank_money, bigint, text, timestamptz, jsonb, interval) FROM PUBLIC;
+
+CREATE FUNCTION @extschema@.bank_capture(
+  hold_id uuid,
+  expected_version bigint DEFAULT NULL,
+  idempotency_key text DEFAULT NULL,
+  occurred_at timestamptz DEFAULT NULL,
+  metadata jsonb DEFAULT NULL,
+  amount @extschema@.bank_money DEFAULT NULL,
+  to_account uuid DEFAULT NULL,
+  house_account text DEFAULT 'cash'
+) RETURNS @extschema@.bank_receipt
+  LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'bank_sql_capture';
+COMMENT ON FUNCTION @extschema@.bank_capture(uuid, bigint, text, timestamptz, jsonb, @extschema@.bank_money, uuid, text) IS
+  'Moves held money, or an amount that is a part of it, to an account, or without to_account to a house account; the rest is free again. expected_version is that of the hold''s account. Errors: BK001 to BK003, BK005 to BK008, BK013, BK015 to BK019, BK021.';
+REVOKE ALL ON FUNCTION @extschema@.bank_capture(uuid, bigint, text, timestamptz, jsonb, @extschema@.bank_money, uuid, text) FROM PUBLIC;
+
+CREATE FUNCTION @extschema@.bank_release(
+  hold_id uuid,
+  expected_version bigint DEFAULT NULL,
+  idempotency_key text DEFAULT NULL,
+  occurred_at timestamptz DEFAULT NULL,
+  metadata jsonb DEFAULT NULL
+) RETURNS @extschema@.bank_receipt
+  LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'bank_sql_release';
+COMMENT ON FUNCTION @extschema@.bank_release(uuid, bigint, text, timestamptz, jsonb) IS
+  'Frees held money; also on a frozen account. expected_version is that of the hold''s account. Errors: BK006, BK007, BK013, BK016, BK017, BK018, BK021.';
+REVOKE ALL ON FUNCTION @extschema@.bank_release(uuid, bigint, text, timestamptz, jsonb) FROM PUBLIC;
+
+CREATE FUNCTION @extschema@.bank_expire_holds(max_holds integer DEFAULT 1000) RETURNS bigint
+  LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'bank_sql_expire_holds';
+COMMENT ON FUNCTION @extschema@.bank_expire_holds(integer) IS
+  'Records hold.expired for holds whose time is over, those that wait longest first, and all of their accounts with them; returns how many. Nothing depends on it: expired holds reserve nothing. It makes the events come soon, for those who wait for them. max_holds is 1 to 65536. Errors: 22023.';
+REVOKE ALL ON FUNCTION @extschema@.bank_expire_holds(integer) FROM PUBLIC;

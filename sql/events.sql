@@ -6,7 +6,8 @@
 
 CREATE TYPE bank.event_type AS ENUM (
   'account.created', 'account.frozen', 'account.unfrozen', 'account.closed',
-  'account.limits_changed', 'money.deposited', 'money.withdrawn', 'transfer.completed'
+  'account.limits_changed', 'money.deposited', 'money.withdrawn', 'transfer.completed',
+  'hold.created', 'hold.captured', 'hold.released', 'hold.expired'
 );
 COMMENT ON TYPE bank.event_type IS 'What happened; the list is that of src/domain/event.h.';
 
@@ -31,6 +32,10 @@ CREATE TABLE bank.events (
   occurred_at timestamptz,
   data jsonb,
   metadata jsonb,
+  held bigint,
+  peer_held bigint,
+  expires_at timestamptz,
+  hold_id uuid,
   CONSTRAINT events_pkey PRIMARY KEY (aggregate_id, version),
   CONSTRAINT events_peer_key UNIQUE (peer_id, peer_version),
   CONSTRAINT events_position_key UNIQUE (position)
@@ -42,21 +47,29 @@ COMMENT ON TABLE bank.events IS
 COMMENT ON COLUMN bank.events.position IS 'Global order of appending; unique. A refused command leaves no gap; a rollback of the caller, a crash or a failover can.';
 COMMENT ON COLUMN bank.events.version IS 'Place in the stream of aggregate_id: 1, 2, 3, … without gaps, counting the events where it is the peer.';
 COMMENT ON COLUMN bank.events.peer_version IS 'Place in the stream of peer_id; null when the event is no movement.';
-COMMENT ON COLUMN bank.events.amount IS 'Amount of the movement in minor units, greater than zero; null when the event is no movement.';
+COMMENT ON COLUMN bank.events.amount IS 'Amount of the movement, or of the hold that is made or freed, in minor units, greater than zero; null for other events.';
 COMMENT ON COLUMN bank.events.balance IS 'Balance of aggregate_id after the event, in minor units, signed.';
 COMMENT ON COLUMN bank.events.peer_balance IS 'Balance of peer_id after the event, in minor units, signed.';
 COMMENT ON COLUMN bank.events.recorded_at IS 'When the event was appended; never decreases along a stream.';
 COMMENT ON COLUMN bank.events.transaction_id IS 'The top-level transaction that appended the event.';
 COMMENT ON COLUMN bank.events.event_id IS 'Identifier for the outside (UUID version 7); the transaction id of a movement.';
 COMMENT ON COLUMN bank.events.aggregate_id IS 'The account the event is about; the source of a transfer.';
-COMMENT ON COLUMN bank.events.peer_id IS 'The second account of a movement: the house account of a deposit or withdrawal, the destination of a transfer.';
+COMMENT ON COLUMN bank.events.peer_id IS 'The second account of a movement: the house account of a deposit or withdrawal, the destination of a transfer or capture.';
 COMMENT ON COLUMN bank.events.event_type IS 'What happened.';
 COMMENT ON COLUMN bank.events.currency IS 'Currency of the account, and so of amount and balances (ISO 4217 letters).';
 COMMENT ON COLUMN bank.events.occurred_at IS 'Business date when one was given (imports, back-dated entries); null means recorded_at.';
 COMMENT ON COLUMN bank.events.data IS 'Payload beyond the columns: the opening of an account, its limits.';
 COMMENT ON COLUMN bank.events.metadata IS 'What the caller said about the command: correlation, causation, traceparent, and so on.';
+COMMENT ON COLUMN bank.events.held IS 'What open holds reserve of aggregate_id after the event, in minor units; null: nothing.';
+COMMENT ON COLUMN bank.events.peer_held IS 'What they reserve of peer_id.';
+COMMENT ON COLUMN bank.events.expires_at IS 'When the hold expires; of hold.created only.';
+COMMENT ON COLUMN bank.events.hold_id IS 'The hold the event is about: the event_id of its hold.created.';
 
 CREATE INDEX events_transaction ON bank.events (transaction_id);
+
+-- Limits at a moment of the past.
+CREATE INDEX events_limits ON bank.events (aggregate_id, version)
+  WHERE event_type IN ('account.created', 'account.limits_changed');
 
 -- One outcome per idempotency key. The outcome is an event, named by its place
 -- in its stream, which is known before the event is appended; or a refusal.

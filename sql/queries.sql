@@ -26,13 +26,15 @@ CREATE TYPE @extschema@.bank_balance_then AS (
   currency text,
   balance numeric,
   held numeric,
+  available numeric,
   version bigint
 );
 COMMENT ON TYPE @extschema@.bank_balance_then IS 'Balance of an account at a moment of the past.';
 COMMENT ON COLUMN @extschema@.bank_balance_then.account_id IS 'The account.';
 COMMENT ON COLUMN @extschema@.bank_balance_then.currency IS 'ISO 4217 letters.';
 COMMENT ON COLUMN @extschema@.bank_balance_then.balance IS 'Posted balance, signed.';
-COMMENT ON COLUMN @extschema@.bank_balance_then.held IS 'Part of it that holds reserved.';
+COMMENT ON COLUMN @extschema@.bank_balance_then.held IS 'Part of it that holds reserved; one whose time was over reserved nothing.';
+COMMENT ON COLUMN @extschema@.bank_balance_then.available IS 'Balance less what was held, plus the overdraft limit of then; null for house accounts.';
 COMMENT ON COLUMN @extschema@.bank_balance_then.version IS 'Version of the account then; back-dated movements recorded later are in the balance all the same.';
 
 CREATE TYPE @extschema@.bank_transaction AS (
@@ -52,7 +54,7 @@ COMMENT ON TYPE @extschema@.bank_transaction IS 'A movement as one of its two ac
 COMMENT ON COLUMN @extschema@.bank_transaction.version IS 'Version of the account after the movement; what before_version takes.';
 COMMENT ON COLUMN @extschema@.bank_transaction.position IS 'Position of the event in the global order.';
 COMMENT ON COLUMN @extschema@.bank_transaction.event_id IS 'Transaction id.';
-COMMENT ON COLUMN @extschema@.bank_transaction.event_type IS 'money.deposited, money.withdrawn or transfer.completed.';
+COMMENT ON COLUMN @extschema@.bank_transaction.event_type IS 'money.deposited, money.withdrawn, transfer.completed or hold.captured.';
 COMMENT ON COLUMN @extschema@.bank_transaction.amount IS 'Signed: positive when money came, negative when it left.';
 COMMENT ON COLUMN @extschema@.bank_transaction.currency IS 'ISO 4217 letters.';
 COMMENT ON COLUMN @extschema@.bank_transaction.balance IS 'Balance after the movement, in the order of recording; null for house accounts.';
@@ -78,7 +80,7 @@ COMMENT ON COLUMN @extschema@.bank_statement_line.line IS '0 for the opening bal
 COMMENT ON COLUMN @extschema@.bank_statement_line.entry IS 'opening, movement or closing.';
 COMMENT ON COLUMN @extschema@.bank_statement_line.occurred_at IS 'Business time of the movement; the bounds of the period on the first and last line.';
 COMMENT ON COLUMN @extschema@.bank_statement_line.event_id IS 'Transaction id of the movement.';
-COMMENT ON COLUMN @extschema@.bank_statement_line.event_type IS 'money.deposited, money.withdrawn or transfer.completed.';
+COMMENT ON COLUMN @extschema@.bank_statement_line.event_type IS 'money.deposited, money.withdrawn, transfer.completed or hold.captured.';
 COMMENT ON COLUMN @extschema@.bank_statement_line.debit IS 'Money that left; on the closing line the total.';
 COMMENT ON COLUMN @extschema@.bank_statement_line.credit IS 'Money that came; on the closing line the total.';
 COMMENT ON COLUMN @extschema@.bank_statement_line.balance IS 'Balance after this line, in the order of business time.';
@@ -120,10 +122,10 @@ END
 $$;
 COMMENT ON FUNCTION bank.require_account(uuid) IS 'The account, or for a stripe its house account; raises BK021 for null and BK001 for an account that does not exist.';
 
--- The latest business time among the movements up to a version is what makes a
--- binary search possible: it never decreases. A back-dated movement knows it;
--- for another movement it is its own; an event that is no movement has that of
--- the movement before it.
+-- The latest business time among the movements and holds up to a version is what makes a
+-- binary search possible: it never decreases. A back-dated one knows it;
+-- for another one it is its own; an event that is neither has that of
+-- the one before it.
 CREATE FUNCTION bank.latest_business_time(account_id uuid, version bigint) RETURNS timestamptz
   LANGUAGE plpgsql STABLE PARALLEL SAFE
   SET search_path = pg_catalog, pg_temp
@@ -133,12 +135,12 @@ DECLARE
   latest timestamptz;
 BEGIN
   LOOP
-    SELECT s.delta, s.business_at INTO event FROM bank.stream AS s
+    SELECT s.amount, s.business_at INTO event FROM bank.stream AS s
     WHERE s.account_id = latest_business_time.account_id AND s.version = latest_business_time.version;
     IF NOT FOUND THEN
       RETURN '-infinity';
     END IF;
-    IF event.delta IS NOT NULL THEN
+    IF event.amount IS NOT NULL THEN
       SELECT b.latest_before INTO latest FROM bank.backdated_movements AS b
       WHERE b.account_id = latest_business_time.account_id AND b.version = latest_business_time.version;
       RETURN COALESCE(latest, event.business_at);
@@ -148,7 +150,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION bank.latest_business_time(uuid, bigint) IS
-  'Latest business time among the movements of a stream up to a version; -infinity when there is none.';
+  'Latest business time among the movements and holds of a stream up to a version; -infinity when there is none.';
 
 CREATE FUNCTION bank.version_at(account_id uuid, at timestamptz, as_recorded boolean) RETURNS bigint
   LANGUAGE plpgsql STABLE PARALLEL SAFE
@@ -179,7 +181,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION bank.version_at(uuid, timestamptz, boolean) IS
-  'The last version of a stream whose event was recorded, or all whose movements occurred, not after a moment. Binary search: O(log n) of the stream.';
+  'The last version of a stream whose event was recorded, or all whose movements and holds occurred, not after a moment. Binary search: O(log n) of the stream.';
 
 CREATE FUNCTION bank.last_version_until(account_id uuid, since timestamptz, until timestamptz) RETURNS bigint
   LANGUAGE plpgsql STABLE PARALLEL SAFE
@@ -197,25 +199,58 @@ COMMENT ON FUNCTION bank.last_version_until(uuid, timestamptz, timestamptz) IS
   'No movement of the stream with a business time from since up to but not including until has a higher version.';
 
 CREATE FUNCTION bank.balance_at(account_id uuid, at timestamptz, as_recorded boolean,
-                                OUT version bigint, OUT balance bigint)
+                                OUT version bigint, OUT balance bigint, OUT held bigint)
   LANGUAGE plpgsql STABLE PARALLEL SAFE
   SET search_path = pg_catalog, pg_temp
 AS $$
+DECLARE
+  later record;
 BEGIN
   version := bank.version_at(account_id, at, as_recorded);
-  SELECT s.balance INTO balance FROM bank.stream AS s
+  SELECT s.balance, s.held INTO balance, held FROM bank.stream AS s
   WHERE s.account_id = balance_at.account_id AND s.version = balance_at.version;
   balance := COALESCE(balance, 0);
+  held := COALESCE(held, 0);
   IF NOT as_recorded THEN
-    balance := balance + COALESCE((
-      SELECT pg_catalog.sum(b.amount) FROM bank.backdated_movements AS b
-      WHERE b.account_id = balance_at.account_id AND b.version > balance_at.version
-        AND b.business_at <= at), 0);
+    SELECT pg_catalog.sum(b.amount) AS amount, pg_catalog.sum(b.held) AS held INTO later
+    FROM bank.backdated_movements AS b
+    WHERE b.account_id = balance_at.account_id AND b.version > balance_at.version
+      AND b.business_at <= at;
+    balance := balance + COALESCE(later.amount, 0);
+    held := held + COALESCE(later.held, 0);
+  ELSIF held > 0 THEN
+    -- Expired by then, but recorded later: by the very next events of the stream, as
+    -- whatever is recorded on an account first expires what is over.
+    LOOP
+      SELECT e.event_type, e.amount, e.occurred_at INTO later FROM bank.events AS e
+      WHERE e.aggregate_id = balance_at.account_id AND e.version = balance_at.version + 1;
+      EXIT WHEN NOT FOUND OR later.event_type <> 'hold.expired' OR later.occurred_at > at;
+      held := held - later.amount;
+      version := version + 1;
+    END LOOP;
   END IF;
+  -- expired by then, and not recorded yet
+  held := held - COALESCE((
+    SELECT pg_catalog.sum(h.amount) FROM bank.holds AS h
+    WHERE h.account_id = balance_at.account_id AND h.status = 'OPEN' AND h.expires_at <= at
+      AND (as_recorded OR h.created_at <= at)), 0);
 END
 $$;
 COMMENT ON FUNCTION bank.balance_at(uuid, timestamptz, boolean) IS
-  'Version and balance in minor units of one account or stripe at a moment; O(log n) of the stream, plus the back-dated movements after it.';
+  'Version, balance and what was held, in minor units, of one account or stripe at a moment; O(log n) of the stream, plus the back-dated movements after it.';
+
+CREATE FUNCTION bank.overdraft_limit_at(account_id uuid, at timestamptz, as_recorded boolean) RETURNS numeric
+  LANGUAGE sql STABLE PARALLEL SAFE
+  SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+  SELECT (e.data ->> 'overdraft_limit')::numeric FROM bank.events AS e
+  WHERE e.aggregate_id = overdraft_limit_at.account_id
+    AND e.event_type IN ('account.created', 'account.limits_changed')
+    AND CASE WHEN as_recorded THEN e.recorded_at ELSE COALESCE(e.occurred_at, e.recorded_at) END <= at
+  ORDER BY e.version DESC LIMIT 1;
+END;
+COMMENT ON FUNCTION bank.overdraft_limit_at(uuid, timestamptz, boolean) IS
+  'The overdraft limit of a customer''s account at a moment; null before it was created.';
 
 -- The public queries.
 
@@ -295,7 +330,10 @@ BEGIN
   END IF;
   SELECT bank_balance_at.account_id, pg_catalog.max(a.currency),
          pg_catalog.sum(bank.minor_to_numeric(b.balance, a.currency)),
-         pg_catalog.sum(bank.minor_to_numeric(0, a.currency)),
+         pg_catalog.sum(bank.minor_to_numeric(b.held, a.currency)),
+         CASE WHEN pg_catalog.max(a.house_code) IS NULL THEN
+           pg_catalog.sum(bank.minor_to_numeric(b.balance - b.held, a.currency))
+             + COALESCE(bank.overdraft_limit_at(bank_balance_at.account_id, at, as_recorded), 0) END,
          pg_catalog.sum(b.version)::bigint
   INTO result
   FROM bank.accounts AS a, LATERAL bank.balance_at(a.account_id, at, as_recorded) AS b
@@ -304,7 +342,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION @extschema@.bank_balance_at(uuid, timestamptz, boolean) IS
-  'The balance of an account at a moment, that moment included: by business time, or as the ledger had recorded it then (as_recorded). Exact; zero before the first movement. O(log n) of the stream. Errors: BK001, BK021.';
+  'The balance of an account at a moment, that moment included, what was held of it and what was available: by business time, or as the ledger had recorded it then (as_recorded). Exact; zero before the first movement. O(log n) of the stream. Errors: BK001, BK021.';
 
 CREATE FUNCTION @extschema@.bank_account_events(account_id uuid) RETURNS SETOF @extschema@.bank_events
   LANGUAGE plpgsql STABLE SECURITY DEFINER PARALLEL SAFE
@@ -484,5 +522,6 @@ REVOKE ALL ON FUNCTION
   bank.latest_business_time(uuid, bigint),
   bank.version_at(uuid, timestamptz, boolean),
   bank.last_version_until(uuid, timestamptz, timestamptz),
-  bank.balance_at(uuid, timestamptz, boolean)
+  bank.balance_at(uuid, timestamptz, boolean),
+  bank.overdraft_limit_at(uuid, timestamptz, boolean)
 FROM PUBLIC;

@@ -3,7 +3,7 @@
 CREATE FUNCTION @extschema@.bank_verify(
   OUT invariant text, OUT ok boolean, OUT failures bigint, OUT detail text
 ) RETURNS SETOF record
-  LANGUAGE c STABLE PARALLEL UNSAFE ROWS 12 COST 1000000
+  LANGUAGE c STABLE PARALLEL UNSAFE ROWS 17 COST 1000000
   AS 'MODULE_PATHNAME', 'bank_sql_verify';
 COMMENT ON FUNCTION @extschema@.bank_verify() IS
   'Re-derives every balance from the events and checks every invariant of the ledger in one snapshot: one row each, with the number of failures and the first one. Blocks nobody; runs on standbys; progress in bank_progress.';

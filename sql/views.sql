@@ -5,34 +5,38 @@
 CREATE VIEW bank.stream AS
   SELECT e.aggregate_id AS account_id, e.version, e.position, e.event_id, e.event_type,
          e.peer_id AS other_id,
-         CASE WHEN e.event_type IN ('money.withdrawn', 'transfer.completed')
+         CASE WHEN e.peer_id IS NULL THEN NULL
+              WHEN e.event_type IN ('money.withdrawn', 'transfer.completed', 'hold.captured')
               THEN -e.amount ELSE e.amount END AS delta,
-         e.balance, e.currency, e.recorded_at,
+         e.amount, e.balance, COALESCE(e.held, 0) AS held, e.expires_at, e.currency, e.recorded_at,
          COALESCE(e.occurred_at, e.recorded_at) AS business_at, e.metadata
   FROM bank.events AS e
   UNION ALL
   SELECT e.peer_id, e.peer_version, e.position, e.event_id, e.event_type,
          e.aggregate_id,
-         CASE WHEN e.event_type IN ('money.withdrawn', 'transfer.completed')
+         CASE WHEN e.event_type IN ('money.withdrawn', 'transfer.completed', 'hold.captured')
               THEN e.amount ELSE -e.amount END,
-         e.peer_balance, e.currency, e.recorded_at,
+         e.amount, e.peer_balance, COALESCE(e.peer_held, 0), e.expires_at, e.currency, e.recorded_at,
          COALESCE(e.occurred_at, e.recorded_at), e.metadata
   FROM bank.events AS e
   WHERE e.peer_id IS NOT NULL;
 COMMENT ON VIEW bank.stream IS
-  'Every event once for each account it touches, as that account sees it; amounts in minor units, signed.';
+  'Every event once for each account it touches, as that account sees it; amounts in minor units; delta, what it added to the balance, is signed, and null unless a movement.';
 
 CREATE VIEW bank.account_list AS
   SELECT a.account_id, a.account_number, a.owner_id, a.account_type, a.currency, a.status,
          bank.minor_to_numeric(a.credits - a.debits, a.currency) AS balance,
-         bank.minor_to_numeric(a.held, a.currency) AS held,
-         bank.minor_to_numeric(a.credits - a.debits - a.held, a.currency)
+         bank.minor_to_numeric(h.held, a.currency) AS held,
+         bank.minor_to_numeric(a.credits - a.debits - h.held, a.currency)
            + bank.minor_to_numeric(a.overdraft_limit, a.currency) AS available,
          a.version, a.created_at,
          bank.minor_to_numeric(a.overdraft_limit, a.currency) AS overdraft_limit,
          bank.minor_to_numeric(a.balance_limit, a.currency) AS balance_limit,
          a.house_code AS house_account
-  FROM bank.accounts AS a
+  FROM bank.accounts AS a,
+       LATERAL (SELECT CASE WHEN a.next_expiry <= pg_catalog.statement_timestamp()
+                            THEN a.held - bank.expired_money(a.account_id, a.next_expiry)
+                            ELSE a.held END AS held OFFSET 0) AS h
   WHERE a.house_code IS NULL
   UNION ALL
   SELECT a.house_account_id, NULL::text, NULL::uuid, 'HOUSE'::text, a.currency, 'ACTIVE'::text,
@@ -56,7 +60,7 @@ COMMENT ON COLUMN @extschema@.bank_accounts.account_type IS 'COURANT, EPARGNE or
 COMMENT ON COLUMN @extschema@.bank_accounts.currency IS 'ISO 4217 letters.';
 COMMENT ON COLUMN @extschema@.bank_accounts.status IS 'ACTIVE, FROZEN or CLOSED.';
 COMMENT ON COLUMN @extschema@.bank_accounts.balance IS 'Money that came less money that left, signed.';
-COMMENT ON COLUMN @extschema@.bank_accounts.held IS 'Part of the balance that holds reserve.';
+COMMENT ON COLUMN @extschema@.bank_accounts.held IS 'Part of the balance that holds reserve; one whose time is over reserves nothing.';
 COMMENT ON COLUMN @extschema@.bank_accounts.available IS 'What can be spent: balance - held + overdraft_limit; null for house accounts.';
 COMMENT ON COLUMN @extschema@.bank_accounts.version IS 'Number of events of the account''s stream; of all stripes for house accounts.';
 COMMENT ON COLUMN @extschema@.bank_accounts.created_at IS 'When the account was created.';
@@ -71,9 +75,16 @@ CREATE VIEW bank.event_list AS
            || CASE WHEN e.amount IS NULL THEN '{}'::jsonb
                    ELSE pg_catalog.jsonb_build_object(
                           'amount', bank.minor_to_text(e.amount, e.currency),
-                          'balance', bank.minor_to_text(e.balance, e.currency),
-                          'transaction_id', e.event_id) END
-           || CASE WHEN e.event_type = 'transfer.completed'
+                          'balance', bank.minor_to_text(e.balance, e.currency)) END
+           || CASE WHEN e.peer_id IS NULL THEN '{}'::jsonb
+                   ELSE pg_catalog.jsonb_build_object('transaction_id', e.event_id) END
+           || CASE WHEN e.hold_id IS NULL THEN '{}'::jsonb
+                   ELSE pg_catalog.jsonb_build_object(
+                          'hold_id', e.hold_id,
+                          'held', bank.minor_to_text(COALESCE(e.held, 0), e.currency)) END
+           || CASE WHEN e.expires_at IS NULL THEN '{}'::jsonb
+                   ELSE pg_catalog.jsonb_build_object('expires_at', e.expires_at) END
+           || CASE WHEN e.event_type IN ('transfer.completed', 'hold.captured')
                    THEN pg_catalog.jsonb_build_object('to_account_id', e.peer_id)
                    ELSE '{}'::jsonb END
            || COALESCE(e.data, '{}'::jsonb) AS event_data,
@@ -88,15 +99,42 @@ COMMENT ON VIEW @extschema@.bank_events IS
   'Every event, in the order of position when asked for it; amounts in event_data are strings.';
 COMMENT ON COLUMN @extschema@.bank_events.position IS 'Global order of appending.';
 COMMENT ON COLUMN @extschema@.bank_events.event_id IS 'Identifier of the event (UUID version 7); the transaction id of a movement.';
-COMMENT ON COLUMN @extschema@.bank_events.aggregate_id IS 'The account the event is about; the source of a transfer.';
+COMMENT ON COLUMN @extschema@.bank_events.aggregate_id IS 'The account the event is about; the source of a transfer or capture.';
 COMMENT ON COLUMN @extschema@.bank_events.version IS 'Place in the stream of aggregate_id.';
-COMMENT ON COLUMN @extschema@.bank_events.peer_id IS 'The other account of a movement; for deposits and withdrawals a stripe of the house account.';
+COMMENT ON COLUMN @extschema@.bank_events.peer_id IS 'The other account of a movement; for deposits, withdrawals and captures without to_account a stripe of the house account.';
 COMMENT ON COLUMN @extschema@.bank_events.peer_version IS 'Place in the stream of peer_id.';
-COMMENT ON COLUMN @extschema@.bank_events.event_type IS 'account.created, account.frozen, account.unfrozen, account.closed, account.limits_changed, money.deposited, money.withdrawn or transfer.completed.';
+COMMENT ON COLUMN @extschema@.bank_events.event_type IS 'account.created, account.frozen, account.unfrozen, account.closed, account.limits_changed, money.deposited, money.withdrawn, transfer.completed, hold.created, hold.captured, hold.released or hold.expired.';
 COMMENT ON COLUMN @extschema@.bank_events.event_data IS 'What happened, as a JSON object.';
 COMMENT ON COLUMN @extschema@.bank_events.metadata IS 'What the caller added to the command.';
 COMMENT ON COLUMN @extschema@.bank_events.occurred_at IS 'Business time: as given, else recorded_at.';
 COMMENT ON COLUMN @extschema@.bank_events.recorded_at IS 'When the event was appended.';
+
+CREATE VIEW bank.hold_list AS
+  SELECT h.hold_id, h.account_id, h.currency,
+         bank.minor_to_numeric(h.amount, h.currency) AS amount,
+         bank.minor_to_numeric(h.captured, h.currency) AS captured,
+         CASE WHEN h.status = 'OPEN' AND h.expires_at <= pg_catalog.statement_timestamp()
+              THEN 'EXPIRED' ELSE h.status END AS status,
+         h.expires_at, h.created_at,
+         CASE WHEN h.status = 'OPEN' AND h.expires_at <= pg_catalog.statement_timestamp()
+              THEN h.expires_at ELSE h.resolved_at END AS resolved_at,
+         h.created_position, h.resolved_position
+  FROM bank.holds AS h;
+COMMENT ON VIEW bank.hold_list IS 'What bank_holds shows.';
+
+CREATE VIEW @extschema@.bank_holds AS SELECT h.* FROM bank.hold_list AS h;
+COMMENT ON VIEW @extschema@.bank_holds IS 'Every hold, and what became of it.';
+COMMENT ON COLUMN @extschema@.bank_holds.hold_id IS 'Identifier of the hold: the event_id that bank_hold returned.';
+COMMENT ON COLUMN @extschema@.bank_holds.account_id IS 'The account whose money is reserved.';
+COMMENT ON COLUMN @extschema@.bank_holds.currency IS 'ISO 4217 letters.';
+COMMENT ON COLUMN @extschema@.bank_holds.amount IS 'What was reserved.';
+COMMENT ON COLUMN @extschema@.bank_holds.captured IS 'What of it was moved; 0 unless the status is CAPTURED.';
+COMMENT ON COLUMN @extschema@.bank_holds.status IS 'OPEN, CAPTURED, RELEASED or EXPIRED.';
+COMMENT ON COLUMN @extschema@.bank_holds.expires_at IS 'From this instant on the hold cannot be used, and its money is free.';
+COMMENT ON COLUMN @extschema@.bank_holds.created_at IS 'Business time of the hold.';
+COMMENT ON COLUMN @extschema@.bank_holds.resolved_at IS 'Business time of what resolved it; null while it is open.';
+COMMENT ON COLUMN @extschema@.bank_holds.created_position IS 'Position of hold.created.';
+COMMENT ON COLUMN @extschema@.bank_holds.resolved_position IS 'Position of the event that resolved it; null while there is none, also of an expired hold that nobody has swept yet.';
 
 CREATE VIEW @extschema@.bank_trial_balance AS
   SELECT a.currency,

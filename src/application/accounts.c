@@ -47,10 +47,8 @@ bank_accounts_take_limit(const BankMoney *limit, const char *currency, int64_t *
 static bool
 bank_accounts_check_new(const BankOptions *options, BankError *error)
 {
-	static const BankAccount absent;
-
 	return !options->has_expected_version ||
-		bank_account_check_version(&absent, options->expected_version, error);
+		bank_account_check_version(0, options->expected_version, error);
 }
 
 /*
@@ -134,7 +132,7 @@ bank_accounts_create(const BankNewAccount *arguments, const BankOptions *options
 	if (!bank_account_decide_create(&account_id, arguments->currency, &limits, &opening,
 									&outcome->event, error))
 		return false;
-	bank_command_append(options, NULL, NULL, outcome);
+	bank_command_append(options, bank_clock_now(), NULL, NULL, outcome);
 	return true;
 }
 
@@ -194,8 +192,17 @@ bank_accounts_create_house(const char *code, const char *currency, const BankOpt
 							  currency);
 	if (!bank_accounts_decide_stripe(code, currency, &lookup, &account_id, &outcome->event, error))
 		return false;
-	bank_command_append(options, NULL, NULL, outcome);
+	bank_command_append(options, bank_clock_now(), NULL, NULL, outcome);
 	return true;
+}
+
+/* Nothing is pending yet. */
+static void
+bank_accounts_begin(BankLocked *locked)
+{
+	locked->to_open = false;
+	locked->n_expiries = 0;
+	locked->before = NULL;
 }
 
 /*
@@ -210,7 +217,7 @@ bank_accounts_lock_house(const char *code, const char *currency, BankLocked *loc
 	BankHouseLookup lookup;
 	BankUuid	account_id;
 
-	locked->to_open = false;
+	bank_accounts_begin(locked);
 	if (bank_store_lock_house(code, currency, &locked->account, &lookup))
 		return true;
 	if (!lookup.code_known && !bank_house_code_is_builtin(code))
@@ -227,19 +234,89 @@ bank_accounts_lock_house(const char *code, const char *currency, BankLocked *loc
 	return true;
 }
 
-/* Append the opening of a stripe that is to be opened; nothing for any other account. */
+/* Decide the expiry of the holds of a locked account whose time is over. */
+static void
+bank_accounts_expire(BankLocked *locked)
+{
+	BankHold   *holds;
+	int64_t		next_expiry;
+	int			n = bank_store_expired_holds(&locked->account.id, locked->at, &holds,
+											 &next_expiry);
+	int			i;
+
+	locked->before = bank_store_allocate(sizeof(BankAccount));
+	*locked->before = locked->account;
+	locked->expiries = bank_store_allocate((size_t) n * sizeof(BankEvent *));
+	for (i = 0; i < n; i++)
+	{
+		BankEvent  *event = bank_store_allocate(sizeof(BankEvent));
+
+		bank_hold_expire(&holds[i], &locked->account, event);
+		bank_clock_new_uuid(&event->event_id);
+		event->recorded_at = locked->at;
+		bank_account_apply(&locked->account, event, false);
+		locked->expiries[locked->n_expiries++] = event;
+	}
+	locked->account.next_expiry = next_expiry;
+}
+
+/*
+ * With all accounts of the command locked: the time of the command, which is the
+ * recorded_at of all its events, so that nothing can expire between its checks and its
+ * events. It never decreases along a stream, whatever the clock does. Holds of these
+ * accounts that have expired by then are decided to be so, see BankLocked.
+ */
+int64_t
+bank_accounts_settle(BankLocked *const *locked, int n)
+{
+	int64_t		at = bank_clock_now();
+	int			i;
+
+	for (i = 0; i < n; i++)
+	{
+		if (at < locked[i]->account.recorded_at)
+			at = locked[i]->account.recorded_at;
+	}
+	for (i = 0; i < n; i++)
+	{
+		locked[i]->at = at;
+		locked[i]->seen_version = locked[i]->account.version;
+		if (locked[i]->account.next_expiry <= at)
+			bank_accounts_expire(locked[i]);
+	}
+	return at;
+}
+
+/* Refuse unless the account has the version that the options expect, if they do. BK006. */
+bool
+bank_accounts_check_version(const BankLocked *locked, const BankOptions *options,
+							BankError *error)
+{
+	return !options->has_expected_version ||
+		bank_account_check_version(locked->seen_version, options->expected_version, error);
+}
+
+/* Append what is pending: the opening of a stripe, the expiry of holds. */
 void
 bank_accounts_open(BankLocked *locked)
 {
 	static const BankOptions no_options;
+	const BankAccount *before = locked->before;
 	BankOutcome outcome;
 
-	if (!locked->to_open)
-		return;
-	outcome.event = locked->opening;
-	bank_command_append(&no_options, NULL, NULL, &outcome);
-	bank_account_apply(&locked->account, &outcome.event, false);
-	locked->to_open = false;
+	if (locked->to_open)
+	{
+		outcome.event = locked->opening;
+		bank_command_append(&no_options, locked->at, NULL, NULL, &outcome);
+		bank_account_apply(&locked->account, &outcome.event, false);
+		locked->to_open = false;
+	}
+	if (locked->n_expiries > 0)
+	{
+		bank_store_append_all(locked->expiries, locked->n_expiries, &before, 1);
+		locked->account.position = locked->expiries[locked->n_expiries - 1]->position;
+		locked->n_expiries = 0;
+	}
 }
 
 /*
@@ -252,7 +329,7 @@ bank_accounts_lock(const BankUuid *account_id, BankLocked *locked, BankError *er
 	char		code[BANK_HOUSE_CODE_TEXT];
 	char		currency[4];
 
-	locked->to_open = false;
+	bank_accounts_begin(locked);
 	if (bank_store_lock_account(account_id, &locked->account))
 		return true;
 	if (bank_store_house_of(account_id, code, currency))
@@ -271,7 +348,9 @@ bank_accounts_change(const char *command, const BankUuid *account_id,
 					 BankOutcome *outcome, BankError *error)
 {
 	BankLocked	locked;
+	BankLocked *const all[] = {&locked};
 	const BankAccount *account = &locked.account;
+	int64_t		at;
 	bool		done;
 
 	if (account_id == NULL)
@@ -284,18 +363,20 @@ bank_accounts_change(const char *command, const BankUuid *account_id,
 		return false;
 	if (done)
 		return true;
-	if (!bank_accounts_lock(account_id, &locked, error) ||
-		!bank_command_claim(options, &account->id, account->version + 1, outcome, &done,
+	if (!bank_accounts_lock(account_id, &locked, error))
+		return false;
+	at = bank_accounts_settle(all, 1);
+	if (!bank_command_claim(options, &account->id, account->version + 1, outcome, &done,
 							error))
 		return false;
 	if (done)
 		return true;
-	if (options->has_expected_version &&
-		!bank_account_check_version(account, options->expected_version, error))
+	if (!bank_accounts_check_version(&locked, options, error))
 		return false;
 	if (!decide(account, &outcome->event, error))
 		return false;
-	bank_command_append(options, account, NULL, outcome);
+	bank_accounts_open(&locked);
+	bank_command_append(options, at, account, NULL, outcome);
 	return true;
 }
 
@@ -337,7 +418,9 @@ bank_accounts_set_limits(const BankUuid *account_id, const BankMoney *overdraft_
 {
 	BankLimits	limits;
 	BankLocked	locked;
+	BankLocked *const all[] = {&locked};
 	const BankAccount *account = &locked.account;
+	int64_t		at;
 	bool		done;
 
 	if (account_id == NULL)
@@ -356,14 +439,15 @@ bank_accounts_set_limits(const BankUuid *account_id, const BankMoney *overdraft_
 		return false;
 	if (done)
 		return true;
-	if (!bank_accounts_lock(account_id, &locked, error) ||
-		!bank_command_claim(options, &account->id, account->version + 1, outcome, &done,
+	if (!bank_accounts_lock(account_id, &locked, error))
+		return false;
+	at = bank_accounts_settle(all, 1);
+	if (!bank_command_claim(options, &account->id, account->version + 1, outcome, &done,
 							error))
 		return false;
 	if (done)
 		return true;
-	if (options->has_expected_version &&
-		!bank_account_check_version(account, options->expected_version, error))
+	if (!bank_accounts_check_version(&locked, options, error))
 		return false;
 	limits = account->limits;
 	if (remove_balance_limit)
@@ -372,6 +456,7 @@ bank_accounts_set_limits(const BankUuid *account_id, const BankMoney *overdraft_
 		!bank_accounts_take_limit(balance_limit, account->currency, &limits.balance, error) ||
 		!bank_account_decide_limits(account, &limits, &outcome->event, error))
 		return false;
-	bank_command_append(options, account, NULL, outcome);
+	bank_accounts_open(&locked);
+	bank_command_append(options, at, account, NULL, outcome);
 	return true;
 }

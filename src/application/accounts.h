@@ -40,19 +40,28 @@ extern bool bank_accounts_set_limits(const BankUuid *account_id,
 
 /*
  * An account under lock. A stripe of a house account may have to be opened
- * first: then account is what its opening will make of it, and
- * bank_accounts_open must append that opening, after all checks of the command.
+ * first, holds that have expired may have to be expired first: then account is
+ * what these events will make of it, and bank_accounts_open must append them, after
+ * all checks of the command.
  */
 typedef struct BankLocked
 {
 	BankAccount account;
 	bool		to_open;
 	BankEvent	opening;
+	int64_t		seen_version;	/* before holds expired: what a caller can have seen */
+	int64_t		at;				/* the time of the command */
+	BankAccount *before;		/* the account before holds expired; NULL: none has */
+	BankEvent **expiries;
+	int			n_expiries;
 } BankLocked;
 
 extern bool bank_accounts_lock(const BankUuid *account_id, BankLocked *locked, BankError *error);
 extern bool bank_accounts_lock_house(const char *code, const char *currency, BankLocked *locked,
 									 BankError *error);
+extern int64_t bank_accounts_settle(BankLocked *const *locked, int n);
+extern bool bank_accounts_check_version(const BankLocked *locked, const BankOptions *options,
+										BankError *error);
 extern void bank_accounts_open(BankLocked *locked);
 
 #endif							/* BANK_APPLICATION_ACCOUNTS_H */

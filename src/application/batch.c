@@ -5,13 +5,15 @@
  * Steps, after those of command.c:
  *	1. arguments of each order are checked;
  *	2. all accounts are locked, each once: customers' in identifier order, then
- *	   stripes of house accounts, which are never waited for;
+ *	   stripes of house accounts, which are never waited for; the clock is read, and
+ *	   holds that have expired by then count as expired;
  *	3. idempotency keys are looked up;
  *	4. the orders are decided one after the other on the states in memory, each
  *	   on what the accepted ones before it have made of them;
  *	5. the keys of accepted orders are claimed; where a concurrent call was
  *	   first, 3 to 5 start again;
- *	6. all events are appended at once.
+ *	6. stripes are opened and holds expired that the accepted orders need so, and
+ *	   all their events are appended at once.
  *
  * Memory: from the store's allocator, until the command ends: per order about
  * 450 bytes with its result (1.9 kB more with an idempotency key, 420 bytes when
@@ -213,6 +215,22 @@ bank_batch_lock(BankBatch *batch)
 	}
 }
 
+/* The time of the batch, see bank_accounts_settle. */
+static int64_t
+bank_batch_settle(BankBatch *batch)
+{
+	BankLocked **locked = bank_store_allocate((size_t) batch->n_accounts * sizeof(BankLocked *));
+	int			n = 0;
+	int			i;
+
+	for (i = 0; i < batch->n_accounts; i++)
+	{
+		if (batch->accounts[i].found)
+			locked[n++] = &batch->accounts[i].before;
+	}
+	return bank_accounts_settle(locked, n);
+}
+
 /* Order of keyed orders, for qsort. */
 static int
 bank_batch_compare_keys(const void *a, const void *b)
@@ -367,10 +385,6 @@ bank_batch_decide(BankBatch *batch, int i)
 		return;
 	}
 	event->recorded_at = batch->recorded_at;
-	if (event->recorded_at < entry->from->now.recorded_at)
-		event->recorded_at = entry->from->now.recorded_at;
-	if (event->recorded_at < entry->to->now.recorded_at)
-		event->recorded_at = entry->to->now.recorded_at;
 	event->has_occurred_at = batch->orders[i].options.has_occurred_at;
 	event->occurred_at = batch->orders[i].options.occurred_at;
 	event->metadata = batch->orders[i].options.metadata;
@@ -463,14 +477,13 @@ bank_batch_claim(const BankBatch *batch)
 	return true;
 }
 
-/* Step 6: open the stripes that accepted orders use, and append all events at once. */
+/* Step 6: append what is pending on the accounts of accepted orders, and all events at once. */
 static void
 bank_batch_append(BankBatch *batch)
 {
 	BankEvent **events = bank_store_allocate((size_t) batch->n * sizeof(BankEvent *));
 	const BankAccount **before = bank_store_allocate((size_t) batch->n_accounts *
 													 sizeof(BankAccount *));
-	int64_t		opened_at = batch->recorded_at;
 	int			n_events = 0;
 	int			n_before = 0;
 	int			i;
@@ -481,12 +494,7 @@ bank_batch_append(BankBatch *batch)
 
 		if (!account->found || account->now.version == account->before.account.version)
 			continue;
-		if (account->before.to_open)
-		{
-			bank_accounts_open(&account->before);
-			if (opened_at < account->before.account.recorded_at)
-				opened_at = account->before.account.recorded_at;
-		}
+		bank_accounts_open(&account->before);
 		before[n_before++] = &account->before.account;
 	}
 	for (i = 0; i < batch->n; i++)
@@ -495,9 +503,6 @@ bank_batch_append(BankBatch *batch)
 		{
 			BankEvent  *event = &batch->results[i].event;
 
-			/* not before the opening of a stripe that was just made for it */
-			if (event->recorded_at < opened_at)
-				event->recorded_at = opened_at;
 			bank_clock_new_uuid(&event->event_id);
 			events[n_events++] = event;
 		}
@@ -546,9 +551,9 @@ bank_batch_post(const BankOrder *orders, int n, BankOrderResult *results, BankEr
 									 sizeof(BankBatchUndo));
 	bank_batch_prepare(&batch);
 	bank_batch_lock(&batch);
+	batch.recorded_at = bank_batch_settle(&batch);
 	for (;;)
 	{
-		batch.recorded_at = bank_clock_now();
 		bank_batch_find_keys(&batch);
 		bank_batch_decide_all(&batch);
 		if (bank_batch_claim(&batch))

@@ -5,10 +5,12 @@
  * Order of things in a command, always the same:
  *	1. arguments and options are checked (no lock, no read);
  *	2. a known idempotency key answers with its first outcome;
- *	3. all accounts are locked, customers' in identifier order, the house last;
+ *	3. all accounts are locked, customers' in identifier order, the house last; the
+ *	   clock is read, and what has expired by then counts as expired
+ *	   (bank_accounts_settle);
  *	4. the idempotency key is claimed, which may find a concurrent outcome;
  *	5. expected_version is compared, the domain decides;
- *	6. the event is appended.
+ *	6. events of expired holds and the command's own are appended.
  * A refusal writes no event. Raised by the SQL adapter, it leaves nothing behind:
  * the server takes back whatever 3 and 4 did. Answered instead (bank_execute),
  * bank_command_keep_refusal makes it the outcome of the key.
@@ -178,20 +180,18 @@ bank_command_keep_refusal(const BankOptions *options, BankOutcome *outcome, Bank
 
 /*
  * Step 6: complete the decided event with identifier, times and metadata, and
- * append it. recorded_at never decreases along a stream, whatever the clock does.
+ * append it. "at" is the time of the command, see bank_accounts_settle.
  */
 void
-bank_command_append(const BankOptions *options, const BankAccount *aggregate,
+bank_command_append(const BankOptions *options, int64_t at, const BankAccount *aggregate,
 					const BankAccount *peer, BankOutcome *outcome)
 {
 	BankEvent  *event = &outcome->event;
 
 	bank_clock_new_uuid(&event->event_id);
-	event->recorded_at = bank_clock_now();
-	if (aggregate != NULL && event->recorded_at < aggregate->recorded_at)
-		event->recorded_at = aggregate->recorded_at;
-	if (peer != NULL && event->recorded_at < peer->recorded_at)
-		event->recorded_at = peer->recorded_at;
+	if (event->type == BANK_EVENT_HOLD_CREATED)
+		event->hold_id = event->event_id;
+	event->recorded_at = at;
 	event->has_occurred_at = options->has_occurred_at;
 	event->occurred_at = options->occurred_at;
 	event->metadata = options->metadata;

@@ -58,8 +58,9 @@ extern bool bank_command_claim(const BankOptions *options, const BankUuid *aggre
 							   BankError *error);
 extern bool bank_command_keep_refusal(const BankOptions *options, BankOutcome *outcome,
 									  BankError *error);
-extern void bank_command_append(const BankOptions *options, const BankAccount *aggregate,
-								const BankAccount *peer, BankOutcome *outcome);
+extern void bank_command_append(const BankOptions *options, int64_t at,
+								const BankAccount *aggregate, const BankAccount *peer,
+								BankOutcome *outcome);
 extern bool bank_command_missing(const char *name, BankError *error);
 extern bool bank_command_not_found(const BankUuid *account_id, BankError *error);
 extern bool bank_command_key_reused(const char *key, BankError *error);

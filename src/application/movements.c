@@ -11,7 +11,7 @@
 #include "ports/event_store.h"
 
 /*
- * The last steps, with both accounts locked: claim the key, compare the
+ * The last steps, with both accounts locked: settle them, claim the key, compare the
  * version, decide, append.
  */
 static bool
@@ -21,6 +21,8 @@ bank_movements_post(BankEventType type, BankLocked *locked_aggregate, BankLocked
 {
 	const BankAccount *aggregate = &locked_aggregate->account;
 	const BankAccount *peer = &locked_peer->account;
+	BankLocked *const all[] = {locked_aggregate, locked_peer};
+	int64_t		at = bank_accounts_settle(all, 2);
 	bool		done;
 
 	if (!bank_command_claim(options, &aggregate->id, aggregate->version + 1, outcome,
@@ -33,14 +35,13 @@ bank_movements_post(BankEventType type, BankLocked *locked_aggregate, BankLocked
 							  "House account %s has no version to expect: "
 							  "each of its stripes has its own.",
 							  aggregate->opening.house_code);
-	if (options->has_expected_version &&
-		!bank_account_check_version(aggregate, options->expected_version, error))
+	if (!bank_accounts_check_version(locked_aggregate, options, error))
 		return false;
 	if (!bank_account_decide_movement(type, aggregate, peer, amount, &outcome->event, error))
 		return false;
 	bank_accounts_open(locked_aggregate);
 	bank_accounts_open(locked_peer);
-	bank_command_append(options, aggregate, peer, outcome);
+	bank_command_append(options, at, aggregate, peer, outcome);
 	return true;
 }
 

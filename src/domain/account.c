@@ -41,20 +41,29 @@ bank_account_available(const BankAccount *account)
 	return available;
 }
 
+/* Refuse an amount that is more than what is available. BK004. */
+bool
+bank_account_refuse_amount(const BankAccount *account, BankError *error)
+{
+	return bank_error_set(error, BANK_INSUFFICIENT_BALANCE, "Available: %s",
+						  bank_figure(bank_account_available(account), account->currency).text);
+}
+
 /* Is balance (holds taken off) and ceiling within these limits? House accounts have none. */
 static bool
 bank_account_fits(const BankAccount *account, const BankLimits *limits)
 {
 	int64_t		balance = bank_account_balance(account);
+	int64_t		free;
 
 	if (account->opening.type == BANK_TYPE_HOUSE)
 		return true;
-	return balance - account->held >= -limits->overdraft &&
+	return bank_subtract_int64(balance, account->held, &free) && free >= -limits->overdraft &&
 		(limits->balance == BANK_NO_LIMIT || balance <= limits->balance);
 }
 
-/* Refuse unless the account is ACTIVE. */
-static bool
+/* Refuse unless the account is ACTIVE. BK002. */
+bool
 bank_account_check_active(const BankAccount *account, BankError *error)
 {
 	char		id[BANK_UUID_TEXT];
@@ -66,8 +75,8 @@ bank_account_check_active(const BankAccount *account, BankError *error)
 						  bank_account_status_name(account->status), id);
 }
 
-/* Refuse house accounts, which have no owner to freeze, limit or close them for. */
-static bool
+/* Refuse house accounts, which have no owner to freeze, limit or close them for. BK009. */
+bool
 bank_account_check_customer(const BankAccount *account, BankError *error)
 {
 	if (account->opening.type != BANK_TYPE_HOUSE)
@@ -76,8 +85,8 @@ bank_account_check_customer(const BankAccount *account, BankError *error)
 						  "House account %s takes movements only.", account->opening.house_code);
 }
 
-/* Start an event that continues the stream of this account. */
-static void
+/* Start an event that continues the stream of this account, and changes none of its sums. */
+void
 bank_event_begin(BankEvent *event, BankEventType type, const BankAccount *account)
 {
 	memset(event, 0, sizeof(*event));
@@ -86,6 +95,7 @@ bank_event_begin(BankEvent *event, BankEventType type, const BankAccount *accoun
 	event->version = account->version + 1;
 	memcpy(event->currency, account->currency, 3);
 	event->balance = bank_account_balance(account);
+	event->held = account->held;
 }
 
 /* Limits are not negative; a ceiling may be absent. */
@@ -164,8 +174,7 @@ bank_account_decide_movement(BankEventType type, const BankAccount *aggregate,
 							  "the destination account in %.3s.",
 							  amount->currency, from->currency, to->currency);
 	if (from->opening.type != BANK_TYPE_HOUSE && amount->minor > bank_account_available(from))
-		return bank_error_set(error, BANK_INSUFFICIENT_BALANCE, "Available: %s",
-							  bank_figure(bank_account_available(from), from->currency).text);
+		return bank_account_refuse_amount(from, error);
 	if (!bank_add_int64(from->debits, amount->minor, &sum) ||
 		!bank_add_int64(to->credits, amount->minor, &sum))
 		return bank_error_set(error, BANK_LIMIT_EXCEEDED,
@@ -183,6 +192,7 @@ bank_account_decide_movement(BankEventType type, const BankAccount *aggregate,
 	event->peer_version = peer->version + 1;
 	event->amount = amount->minor;
 	event->balance += debits_aggregate ? -amount->minor : amount->minor;
+	event->peer_held = peer->held;
 	event->peer_balance = bank_account_balance(peer) +
 		(debits_aggregate ? amount->minor : -amount->minor);
 	return true;
@@ -262,13 +272,13 @@ bank_account_decide_limits(const BankAccount *account, const BankLimits *limits,
 
 /* Optimistic versioning: refuse unless the account has the version the caller has seen. BK006. */
 bool
-bank_account_check_version(const BankAccount *account, int64_t expected, BankError *error)
+bank_account_check_version(int64_t version, int64_t expected, BankError *error)
 {
-	if (account->version == expected)
+	if (version == expected)
 		return true;
 	bank_error_set(error, BANK_CONCURRENCY_CONFLICT,
 				   "Expected version: %" PRId64 ", actual version: %" PRId64, expected,
-				   account->version);
+				   version);
 	return bank_error_hint(error, "Read the account again and decide anew.");
 }
 
@@ -320,14 +330,34 @@ bank_house_code_is_builtin(const char *code)
 	return false;
 }
 
-/* Flaws of the event's status change on an account in this status. */
+/*
+ * Flaws of the event on an account in this status: a frozen one can be unfrozen,
+ * and what is held can become free.
+ */
 static unsigned
 bank_account_check_status(const BankAccount *account, BankEventType type)
 {
-	BankAccountStatus wanted = type == BANK_EVENT_UNFROZEN ? BANK_STATUS_FROZEN :
-		BANK_STATUS_ACTIVE;
+	bool		frees = type == BANK_EVENT_HOLD_RELEASED || type == BANK_EVENT_HOLD_EXPIRED;
+	bool		allowed = account->status == BANK_STATUS_FROZEN ?
+		type == BANK_EVENT_UNFROZEN || frees :
+		account->status == BANK_STATUS_ACTIVE && type != BANK_EVENT_UNFROZEN;
 
-	return account->status == wanted ? 0 : BANK_FLAW_STATUS;
+	return allowed ? 0 : BANK_FLAW_STATUS;
+}
+
+/* What the event says of held on this account, as far as one can tell without the hold. */
+static unsigned
+bank_account_check_held(const BankAccount *account, const BankEvent *event, bool as_peer)
+{
+	if (as_peer)
+		return event->peer_held == account->held ? 0 : BANK_FLAW_HELD;
+	if (!bank_event_is_hold(event->type))
+		return event->held == account->held ? 0 : BANK_FLAW_HELD;
+	if (event->type == BANK_EVENT_HOLD_CREATED)
+		return event->held > account->held &&
+			event->held - account->held == event->amount ? 0 : BANK_FLAW_HELD;
+	return event->held >= 0 && event->held < account->held &&
+		account->held - event->held >= event->amount ? 0 : BANK_FLAW_HELD;
 }
 
 /* Does a movement bring money to this one of its two accounts? */
@@ -390,13 +420,22 @@ bank_account_check(const BankAccount *account, const BankEvent *event, bool as_p
 		if (event->recorded_at < account->recorded_at)
 			flaws |= BANK_FLAW_TIME;
 		flaws |= bank_account_check_status(account, event->type);
+		if (event->type != BANK_EVENT_HOLD_EXPIRED && account->next_expiry <= event->recorded_at)
+			flaws |= BANK_FLAW_EXPIRY;
 	}
+	flaws |= bank_account_check_held(account, event, as_peer);
+	after.held = as_peer ? event->peer_held : event->held;
 
 	if (movement)
 	{
 		int64_t    *side = bank_event_credits(event, as_peer) ? &after.credits : &after.debits;
 
 		if (event->amount <= 0 || !bank_add_int64(*side, event->amount, side))
+			return flaws | BANK_FLAW_AMOUNT;
+	}
+	else if (bank_event_is_hold(event->type))
+	{
+		if (event->amount <= 0)
 			return flaws | BANK_FLAW_AMOUNT;
 	}
 	else if (event->amount != 0)
@@ -412,7 +451,7 @@ bank_account_check(const BankAccount *account, const BankEvent *event, bool as_p
 		flaws |= BANK_FLAW_STATUS;
 	if ((as_peer ? event->peer_balance : event->balance) != bank_account_balance(&after))
 		flaws |= BANK_FLAW_BALANCE;
-	if ((flaws & BANK_FLAW_SHAPE) == 0 && !bank_account_fits(&after, &after.limits))
+	if ((flaws & (BANK_FLAW_SHAPE | BANK_FLAW_HELD)) == 0 && !bank_account_fits(&after, &after.limits))
 		flaws |= BANK_FLAW_LIMITS;
 	return flaws;
 }
@@ -430,6 +469,7 @@ bank_account_apply(BankAccount *account, const BankEvent *event, bool as_peer)
 		account->limits = event->limits;
 		account->created_at = event->recorded_at;
 		account->business_at = INT64_MIN;
+		account->next_expiry = BANK_NO_EXPIRY;
 		account->opening = event->opening;
 	}
 	else if (event->type == BANK_EVENT_FROZEN)
@@ -457,9 +497,15 @@ bank_account_apply(BankAccount *account, const BankEvent *event, bool as_peer)
 			account->credits = balance > 0 ? balance : 0;
 			account->debits = balance < -INT64_MAX ? INT64_MAX : balance < 0 ? -balance : 0;
 		}
-		if (bank_event_business_time(event) > account->business_at)
-			account->business_at = bank_event_business_time(event);
 	}
+	if (event->type == BANK_EVENT_HOLD_CREATED && event->expires_at < account->next_expiry)
+		account->next_expiry = event->expires_at;
+	if (bank_event_has_amount(event->type) &&
+		bank_event_business_time(event) > account->business_at)
+		account->business_at = bank_event_business_time(event);
+	account->held = as_peer ? event->peer_held : event->held;
+	if (account->held < 0)
+		account->held = 0;		/* flawed */
 	account->version = as_peer ? event->peer_version : event->version;
 	account->recorded_at = event->recorded_at;
 	account->position = event->position;

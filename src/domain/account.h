@@ -14,6 +14,9 @@
 #include "domain/event.h"
 #include "domain/money.h"
 
+/* Later than any time. */
+#define BANK_NO_EXPIRY INT64_MAX
+
 /* Current state of an account; version 0 means that it does not exist yet. */
 typedef struct BankAccount
 {
@@ -24,11 +27,12 @@ typedef struct BankAccount
 	int64_t		debits;			/* sum of money that left, minor units, >= 0 */
 	int64_t		credits;		/* sum of money that came, minor units, >= 0 */
 	int64_t		held;			/* part of the balance that is reserved, >= 0 */
+	int64_t		next_expiry;	/* of its open holds, the earliest; BANK_NO_EXPIRY: none open */
 	BankLimits	limits;
 	int64_t		created_at;
 	int64_t		recorded_at;	/* of the last event of the stream */
 	int64_t		position;		/* of the last event of the stream */
-	int64_t		business_at;	/* latest business time of its movements; INT64_MIN: none yet */
+	int64_t		business_at;	/* latest business time of its movements and holds; INT64_MIN: none */
 	BankOpening opening;
 } BankAccount;
 
@@ -66,7 +70,11 @@ extern bool bank_account_decide_limits(const BankAccount *account, const BankLim
 									   BankEvent *event, BankError *error);
 
 /* Helpers of commands that have no account state to look at yet. */
-extern bool bank_account_check_version(const BankAccount *account, int64_t expected,
+extern bool bank_account_refuse_amount(const BankAccount *account, BankError *error);
+extern bool bank_account_check_active(const BankAccount *account, BankError *error);
+extern bool bank_account_check_customer(const BankAccount *account, BankError *error);
+extern void bank_event_begin(BankEvent *event, BankEventType type, const BankAccount *account);
+extern bool bank_account_check_version(int64_t version, int64_t expected,
 									   BankError *error);
 extern bool bank_account_check_amount(const BankMoney *amount, BankError *error);
 extern bool bank_house_code_check(const char *code, size_t len, BankError *error);
@@ -85,7 +93,10 @@ extern bool bank_house_code_is_builtin(const char *code);
 	X(BANK_FLAW_STATUS, 32, "the account's status does not allow it") \
 	X(BANK_FLAW_LIMITS, 64, "the account would be beyond its limits") \
 	X(BANK_FLAW_TIME, 128, "times must be finite, recorded_at not before the last event's") \
-	X(BANK_FLAW_POSITION, 256, "position must be after that of the stream's last event")
+	X(BANK_FLAW_POSITION, 256, "position must be after that of the stream's last event") \
+	X(BANK_FLAW_HELD, 512, "held must be what is reserved of the account after the event") \
+	X(BANK_FLAW_HOLD, 1024, "the event does not fit its hold, which is open once and resolved once") \
+	X(BANK_FLAW_EXPIRY, 2048, "expired holds of the account must be expired before")
 
 typedef enum BankFlaw
 {
@@ -102,7 +113,8 @@ extern unsigned bank_account_check(const BankAccount *account, const BankEvent *
 								   bool as_peer);
 
 /*
- * Make the account what it is after the event. When the event was flawed, its
+ * Make the account what it is after the event; but where a hold is resolved,
+ * next_expiry is left to the caller, who knows the other holds. When the event was flawed, its
  * own figures win, so that a verification can go on behind the flaw.
  */
 extern void bank_account_apply(BankAccount *account, const BankEvent *event, bool as_peer);

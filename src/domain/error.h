@@ -31,6 +31,10 @@
 	X(BANK_NOT_EMPTY, "BK010", "Account is not empty") \
 	X(BANK_ACCOUNT_EXISTS, "BK011", "Account already exists") \
 	X(BANK_APPEND_ONLY, "BK012", "Events are append-only") \
+	X(BANK_HOLD_NOT_FOUND, "BK013", "Hold not found") \
+	X(BANK_HOLD_RESOLVED, "BK013", "Hold is already resolved") \
+	X(BANK_HOLD_EXPIRED, "BK013", "Hold has expired") \
+	X(BANK_INVALID_EXPIRY, "BK013", "Invalid expiry of a hold") \
 	X(BANK_UNKNOWN_CURRENCY, "BK014", "Unknown currency") \
 	X(BANK_SAME_ACCOUNT, "BK015", "Source and destination are the same account") \
 	X(BANK_INVALID_DATE, "BK016", "Invalid business date") \

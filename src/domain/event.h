@@ -25,7 +25,11 @@
 	X(BANK_EVENT_LIMITS_CHANGED, "account.limits_changed") \
 	X(BANK_EVENT_DEPOSITED, "money.deposited") \
 	X(BANK_EVENT_WITHDRAWN, "money.withdrawn") \
-	X(BANK_EVENT_TRANSFERRED, "transfer.completed")
+	X(BANK_EVENT_TRANSFERRED, "transfer.completed") \
+	X(BANK_EVENT_HOLD_CREATED, "hold.created") \
+	X(BANK_EVENT_HOLD_CAPTURED, "hold.captured") \
+	X(BANK_EVENT_HOLD_RELEASED, "hold.released") \
+	X(BANK_EVENT_HOLD_EXPIRED, "hold.expired")
 
 typedef enum BankEventType
 {
@@ -84,10 +88,14 @@ typedef struct BankEvent
 	bool		has_peer;		/* is it a movement? */
 	BankUuid	peer_id;
 	int64_t		peer_version;
-	int64_t		amount;			/* 0 unless a movement */
+	int64_t		amount;			/* of a movement, or of the hold that is made or freed; else 0 */
 	char		currency[3];
 	int64_t		balance;		/* of the aggregate, afterwards */
 	int64_t		peer_balance;
+	int64_t		held;			/* what the aggregate has reserved afterwards */
+	int64_t		peer_held;
+	BankUuid	hold_id;		/* hold.*: the event_id of the hold.created */
+	int64_t		expires_at;		/* hold.created */
 	int64_t		recorded_at;
 	bool		has_occurred_at;
 	int64_t		occurred_at;
@@ -104,17 +112,33 @@ extern BankAccountType bank_account_type_parse(const char *name, size_t len);
 extern const char *bank_account_status_name(BankAccountStatus status);
 extern BankAccountStatus bank_account_status_parse(const char *name, size_t len);
 
-/* Does money move from the aggregate to its peer (withdrawal, transfer) or towards it (deposit)? */
+/* Does money move from the aggregate to its peer (withdrawal, transfer, capture) or towards it? */
 static inline bool
 bank_event_debits_aggregate(BankEventType type)
 {
-	return type == BANK_EVENT_WITHDRAWN || type == BANK_EVENT_TRANSFERRED;
+	return type == BANK_EVENT_WITHDRAWN || type == BANK_EVENT_TRANSFERRED ||
+		type == BANK_EVENT_HOLD_CAPTURED;
 }
 
 static inline bool
 bank_event_is_movement(BankEventType type)
 {
 	return type == BANK_EVENT_DEPOSITED || bank_event_debits_aggregate(type);
+}
+
+/* Does the event make or resolve a hold? */
+static inline bool
+bank_event_is_hold(BankEventType type)
+{
+	return type == BANK_EVENT_HOLD_CREATED || type == BANK_EVENT_HOLD_CAPTURED ||
+		type == BANK_EVENT_HOLD_RELEASED || type == BANK_EVENT_HOLD_EXPIRED;
+}
+
+/* Does the event have an amount, and so a place in the order of business times? */
+static inline bool
+bank_event_has_amount(BankEventType type)
+{
+	return bank_event_is_movement(type) || bank_event_is_hold(type);
 }
 
 /* The business time of an event: when it occurred if anyone said, else when it was recorded. */

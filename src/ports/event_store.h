@@ -14,7 +14,7 @@
 #ifndef BANK_PORTS_EVENT_STORE_H
 #define BANK_PORTS_EVENT_STORE_H
 
-#include "domain/account.h"
+#include "domain/hold.h"
 
 /*
  * Lock a customer's account, waiting if need be, and read its current state.
@@ -45,6 +45,18 @@ typedef struct BankHouseLookup
 
 extern bool bank_store_lock_house(const char *code, const char *currency, BankAccount *account,
 								  BankHouseLookup *lookup);
+
+/*
+ * Holds. They change under the lock of their account only: what find says is
+ * certain once that is locked, but the account itself never changes. expired: the
+ * open holds of an account whose time is over by "at", by expires_at and identifier, in
+ * *holds (from the allocator); *next_expiry is that of the first of the others.
+ * due: up to max accounts that have such holds, those that wait longest.
+ */
+extern bool bank_store_find_hold(const BankUuid *hold_id, BankHold *hold);
+extern int	bank_store_expired_holds(const BankUuid *account_id, int64_t at, BankHold **holds,
+									 int64_t *next_expiry);
+extern int	bank_store_due_accounts(int64_t at, int max, BankUuid **account_ids);
 
 /* Is there an account with this identifier? Waits for a concurrent creation. */
 extern bool bank_store_account_exists(const BankUuid *account_id);

@@ -201,6 +201,120 @@ bank_store_next_account_serial(void)
 	return ++fake.serial;
 }
 
+/* The hold with this identifier, or NULL. */
+BankHold *
+fake_hold(const BankUuid *hold_id)
+{
+	int			i;
+
+	for (i = 0; i < fake.n_holds; i++)
+	{
+		if (bank_uuid_equal(&fake.holds[i].id, hold_id))
+			return &fake.holds[i];
+	}
+	return NULL;
+}
+
+bool
+bank_store_find_hold(const BankUuid *hold_id, BankHold *hold)
+{
+	const BankHold *found = fake_hold(hold_id);
+
+	fake_note("hold ");
+	if (found != NULL)
+		*hold = *found;
+	return found != NULL;
+}
+
+/* Order of holds by expiry and identifier, for qsort. */
+static int
+fake_compare_holds(const void *a, const void *b)
+{
+	const BankHold *x = a;
+	const BankHold *y = b;
+
+	if (x->expires_at != y->expires_at)
+		return x->expires_at < y->expires_at ? -1 : 1;
+	return bank_uuid_compare(&x->id, &y->id);
+}
+
+int
+bank_store_expired_holds(const BankUuid *account_id, int64_t at, BankHold **holds,
+						 int64_t *next_expiry)
+{
+	int			n = 0;
+	int			i;
+
+	fake_note("expired:%d ", account_id->bytes[15]);
+	*holds = bank_store_allocate(FAKE_HOLDS * sizeof(BankHold));
+	*next_expiry = BANK_NO_EXPIRY;
+	for (i = 0; i < fake.n_holds; i++)
+	{
+		const BankHold *hold = &fake.holds[i];
+
+		if (hold->status != BANK_HOLD_OPEN || !bank_uuid_equal(&hold->account_id, account_id))
+			continue;
+		if (hold->expires_at <= at)
+			(*holds)[n++] = *hold;
+		else if (hold->expires_at < *next_expiry)
+			*next_expiry = hold->expires_at;
+	}
+	qsort(*holds, (size_t) n, sizeof(BankHold), fake_compare_holds);
+	return n;
+}
+
+int
+bank_store_due_accounts(int64_t at, int max, BankUuid **account_ids)
+{
+	int			n = 0;
+	int			i;
+
+	*account_ids = bank_store_allocate(FAKE_ACCOUNTS * sizeof(BankUuid));
+	for (i = 0; i < fake.n_accounts && n < max; i++)
+	{
+		if (fake.accounts[i].next_expiry <= at)
+			(*account_ids)[n++] = fake.accounts[i].id;
+	}
+	return n;
+}
+
+/* Check an event against its hold and apply it. */
+static void
+fake_apply_hold(const BankEvent *event)
+{
+	BankHold   *hold = fake_hold(&event->hold_id);
+	unsigned	flaws;
+
+	if (hold == NULL)
+	{
+		if (fake.n_holds == FAKE_HOLDS)
+			fake_die("too many holds");
+		hold = &fake.holds[fake.n_holds++];
+		hold->status = BANK_HOLD_UNKNOWN;
+	}
+	flaws = bank_hold_check(hold, fake_find(&event->aggregate_id), event);
+	if (flaws != 0)
+		fake_die(bank_flaw_text(flaws));
+	bank_hold_apply(hold, event);
+}
+
+/* The earliest expiry among the open holds of an account. */
+static int64_t
+fake_next_expiry(const BankUuid *account_id)
+{
+	int64_t		next = BANK_NO_EXPIRY;
+	int			i;
+
+	for (i = 0; i < fake.n_holds; i++)
+	{
+		if (fake.holds[i].status == BANK_HOLD_OPEN &&
+			bank_uuid_equal(&fake.holds[i].account_id, account_id) &&
+			fake.holds[i].expires_at < next)
+			next = fake.holds[i].expires_at;
+	}
+	return next;
+}
+
 /* Check an event on one of its streams and apply it. */
 static void
 fake_apply(const BankEvent *event, bool as_peer)
@@ -219,7 +333,10 @@ fake_apply(const BankEvent *event, bool as_peer)
 	flaws = bank_account_check(account, event, as_peer);
 	if (flaws != 0)
 		fake_die(bank_flaw_text(flaws));
+	if (!as_peer && bank_event_is_hold(event->type))
+		fake_apply_hold(event);
 	bank_account_apply(account, event, as_peer);
+	account->next_expiry = fake_next_expiry(&account->id);
 }
 
 void
@@ -231,7 +348,9 @@ bank_store_append(BankEvent *event, const BankAccount *aggregate, const BankAcco
 	fake_note("append:%s ", bank_event_type_name(event->type));
 	if ((aggregate == NULL) != (stored == NULL) || (peer == NULL) != (stored_peer == NULL) ||
 		(aggregate != NULL && aggregate->version != stored->version) ||
-		(peer != NULL && peer->version != stored_peer->version))
+		(peer != NULL && peer->version != stored_peer->version) ||
+		(aggregate != NULL && aggregate->next_expiry != stored->next_expiry) ||
+		(peer != NULL && peer->next_expiry != stored_peer->next_expiry))
 		fake_die("append was not given the accounts the event was decided on");
 	if (fake.n_events == FAKE_EVENTS)
 		fake_die("too many events");

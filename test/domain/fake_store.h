@@ -2,7 +2,7 @@
  * fake_store.h
  *		The ports of the use cases, in memory: an event store, a clock, identifiers.
  *
- * It keeps what the real store promises and no more: accounts come from the
+ * It keeps what the real store promises and no more: accounts and holds come from the
  * events that were appended, an event that does not continue its streams ends
  * the test program, positions follow each other. There is one session; what
  * another one does meanwhile is played by fake_meanwhile.
@@ -18,6 +18,7 @@
 #define FAKE_ACCOUNTS 64
 #define FAKE_EVENTS 512
 #define FAKE_KEYS 64
+#define FAKE_HOLDS 64
 
 /* Everything the fake knows. A copy of it is a snapshot: see fake_rollback. */
 typedef struct FakeStore
@@ -36,6 +37,8 @@ typedef struct FakeStore
 		BankError	refusal;
 	}			keys[FAKE_KEYS];
 	int			n_keys;
+	BankHold	holds[FAKE_HOLDS];
+	int			n_holds;
 	int64_t		serial;
 	int64_t		now;			/* what the clock says; ticks by one with every look */
 	int			uuids;
@@ -57,5 +60,6 @@ extern void fake_reset(void);
 extern void fake_begin(void);
 extern void fake_rollback(void);
 extern BankUuid fake_uuid(int n);
+extern BankHold *fake_hold(const BankUuid *hold_id);
 
 #endif							/* BANK_TEST_FAKE_STORE_H */

@@ -13,6 +13,8 @@
 #include "adapters/sql/money_datum.h"
 #include "adapters/store/store.h"
 #include "application/accounts.h"
+#include "application/batch.h"
+#include "application/holds.h"
 #include "application/movements.h"
 #include "domain/currency.h"
 
@@ -33,6 +35,10 @@ PG_FUNCTION_INFO_V1(bank_sql_freeze);
 PG_FUNCTION_INFO_V1(bank_sql_unfreeze);
 PG_FUNCTION_INFO_V1(bank_sql_close);
 PG_FUNCTION_INFO_V1(bank_sql_set_limits);
+PG_FUNCTION_INFO_V1(bank_sql_hold);
+PG_FUNCTION_INFO_V1(bank_sql_capture);
+PG_FUNCTION_INFO_V1(bank_sql_release);
+PG_FUNCTION_INFO_V1(bank_sql_expire_holds);
 
 /* One command on its way: what every function below needs. */
 typedef struct BankCall
@@ -141,7 +147,7 @@ bank_call_receipt(FunctionCallInfo fcinfo, const BankOutcome *outcome, const Ban
 	values[0] = bank_uuid_datum(&event->event_id);
 	values[1] = bank_uuid_datum(account_id);
 	values[2] = CStringGetTextDatum(bank_event_type_name(event->type));
-	nulls[3] = !event->has_peer;
+	nulls[3] = !bank_event_has_amount(event->type);
 	values[3] = bank_numeric_datum(event->amount, event->currency);
 	values[4] = PointerGetDatum(cstring_to_text_with_len(event->currency, 3));
 	values[5] = bank_numeric_datum(event->balance, event->currency);
@@ -320,4 +326,77 @@ bank_sql_set_limits(PG_FUNCTION_ARGS)
 										&call.outcome, &call.error);
 	bank_call_end(&call, accepted);
 	return bank_call_receipt(fcinfo, &call.outcome, bank_arg_uuid(fcinfo, 0));
+}
+
+/* bank_hold(account_id, amount, options, expires_in) */
+Datum
+bank_sql_hold(PG_FUNCTION_ARGS)
+{
+	BankCall	call;
+	int64_t		duration = 0;
+	bool		accepted;
+
+	bank_call_begin(&call, fcinfo, "bank_hold()", 2);
+	if (!PG_ARGISNULL(6))
+	{
+		const Interval *interval = PG_GETARG_INTERVAL_P(6);
+
+		duration = bank_interval_microseconds(interval->time, interval->day, interval->month);
+	}
+	accepted = bank_holds_create(bank_arg_uuid(fcinfo, 0), bank_arg_money(fcinfo, 1),
+								 PG_ARGISNULL(6) ? NULL : &duration, &call.options,
+								 &call.outcome, &call.error);
+	bank_call_end(&call, accepted);
+	return bank_call_receipt(fcinfo, &call.outcome, bank_arg_uuid(fcinfo, 0));
+}
+
+/* bank_capture(hold_id, options, amount, to_account, house_account) */
+Datum
+bank_sql_capture(PG_FUNCTION_ARGS)
+{
+	BankCall	call;
+	bool		accepted;
+
+	bank_call_begin(&call, fcinfo, "bank_capture()", 1);
+	accepted = bank_holds_capture(bank_arg_uuid(fcinfo, 0), bank_arg_money(fcinfo, 5),
+								  bank_arg_uuid(fcinfo, 6), bank_arg_text(fcinfo, 7),
+								  &call.options, &call.outcome, &call.error);
+	bank_call_end(&call, accepted);
+	return bank_call_receipt(fcinfo, &call.outcome, &call.outcome.event.aggregate_id);
+}
+
+/* bank_release(hold_id, options) */
+Datum
+bank_sql_release(PG_FUNCTION_ARGS)
+{
+	BankCall	call;
+	bool		accepted;
+
+	bank_call_begin(&call, fcinfo, "bank_release()", 1);
+	accepted = bank_holds_release(bank_arg_uuid(fcinfo, 0), &call.options, &call.outcome,
+								  &call.error);
+	bank_call_end(&call, accepted);
+	return bank_call_receipt(fcinfo, &call.outcome, &call.outcome.event.aggregate_id);
+}
+
+/* bank_expire_holds(max_holds) */
+Datum
+bank_sql_expire_holds(PG_FUNCTION_ARGS)
+{
+	int32		max = PG_GETARG_INT32(0);
+	BankSession session;
+	int64		expired;
+
+	PreventCommandIfReadOnly("bank_expire_holds()");
+	PreventCommandIfParallelMode("bank_expire_holds()");
+	PreventCommandDuringRecovery("bank_expire_holds()");
+	if (max < 1 || max > BANK_BATCH_MAX)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("max_holds must be between 1 and %d", BANK_BATCH_MAX)));
+	bank_session_open(&session);
+	bank_session_lock_tables();
+	expired = bank_holds_expire(max);
+	bank_session_close(&session);
+	PG_RETURN_INT64(expired);
 }

@@ -18,6 +18,7 @@
 #include "adapters/store/store.h"
 #include "application/accounts.h"
 #include "application/batch.h"
+#include "application/holds.h"
 #include "application/movements.h"
 #include "domain/currency.h"
 #include "ports/event_store.h"
@@ -40,6 +41,7 @@ PG_FUNCTION_INFO_V1(bank_sql_execute_batch);
 /* The members a command can have; X(name, kind) */
 #define BANK_MEMBERS(X) \
 	X(account_id, UUID) \
+	X(hold_id, UUID) \
 	X(owner_id, UUID) \
 	X(from_account, UUID) \
 	X(to_account, UUID) \
@@ -52,6 +54,7 @@ PG_FUNCTION_INFO_V1(bank_sql_execute_batch);
 	X(house_account, TEXT) \
 	X(idempotency_key, TEXT) \
 	X(occurred_at, TIME) \
+	X(expires_in, SPAN) \
 	X(expected_version, INTEGER) \
 	X(remove_balance_limit, BOOLEAN) \
 	X(metadata, OBJECT)
@@ -70,6 +73,7 @@ typedef enum BankKind
 	KIND_MONEY,
 	KIND_TEXT,
 	KIND_TIME,
+	KIND_SPAN,
 	KIND_INTEGER,
 	KIND_BOOLEAN,
 	KIND_OBJECT
@@ -92,7 +96,7 @@ typedef struct BankValue
 	BankUuid	uuid;
 	BankMoney	money;
 	char	   *text;
-	int64		integer;		/* also of a time, and 0 or 1 of a boolean */
+	int64		integer;		/* also of a time or time span, and 0 or 1 of a boolean */
 	Jsonb	   *object;
 } BankValue;
 
@@ -206,6 +210,34 @@ bank_json_set_limits(const BankJsonCommand *command, const BankOptions *options,
 									options, outcome, error);
 }
 
+/* {"command": "hold"} */
+static bool
+bank_json_hold(const BankJsonCommand *command, const BankOptions *options, BankOutcome *outcome,
+			   BankError *error)
+{
+	const BankValue *expires_in = &command->values[MEMBER_expires_in];
+	int64_t		duration = expires_in->given ? expires_in->integer : BANK_HOLD_DEFAULT;
+
+	return bank_holds_create(ID(account_id), MONEY(amount), &duration, options, outcome, error);
+}
+
+/* {"command": "capture"} */
+static bool
+bank_json_capture(const BankJsonCommand *command, const BankOptions *options,
+				  BankOutcome *outcome, BankError *error)
+{
+	return bank_holds_capture(ID(hold_id), MONEY(amount), ID(to_account),
+							  bank_json_house(command), options, outcome, error);
+}
+
+/* {"command": "release"} */
+static bool
+bank_json_release(const BankJsonCommand *command, const BankOptions *options,
+				  BankOutcome *outcome, BankError *error)
+{
+	return bank_holds_release(ID(hold_id), options, outcome, error);
+}
+
 #define MASK(member) (1U << MEMBER_##member)
 #define OPTION_MASK (MASK(expected_version) | MASK(idempotency_key) | MASK(occurred_at) | \
 					 MASK(metadata))
@@ -231,6 +263,10 @@ static const struct
 	{"close", bank_json_close, MASK(account_id), 0},
 	{"set_limits", bank_json_set_limits, MASK(account_id),
 	MASK(overdraft_limit) | MASK(balance_limit) | MASK(remove_balance_limit)},
+	{"hold", bank_json_hold, MASK(account_id) | MASK(amount), MASK(expires_in)},
+	{"capture", bank_json_capture, MASK(hold_id),
+	MASK(amount) | MASK(to_account) | MASK(house_account)},
+	{"release", bank_json_release, MASK(hold_id), 0},
 };
 
 /* Refuse a command for one of its members; always false. The name is cut, and escaped by JSON. */
@@ -276,6 +312,32 @@ bank_json_time(const char *text, int64 *time)
 		type == DTK_DATE && tm2timestamp(&tm, fraction, &zone, time) == 0;
 }
 
+/* Read a time span as type interval does, in microseconds; false when it is none. */
+static bool
+bank_json_span(const char *text, int64 *span)
+{
+	char		buffer[MAXDATELEN + MAXDATEFIELDS];
+	char	   *fields[MAXDATEFIELDS];
+	int			types[MAXDATEFIELDS];
+	int			n;
+	int			type;
+	struct pg_itm_in parts;
+
+	if (strlen(text) > MAXDATELEN)
+		return false;
+	if (ParseDateTime(text, buffer, sizeof(buffer), fields, types, MAXDATEFIELDS, &n) != 0 ||
+		DecodeInterval(fields, types, n, INTERVAL_FULL_RANGE, &type, &parts) != 0)
+	{
+		if (DecodeISO8601Interval(unconstify(char *, text), &type, &parts) != 0)
+			return false;
+	}
+	if (type != DTK_DELTA)
+		return false;
+	*span = bank_interval_microseconds(parts.tm_usec, parts.tm_mday,
+									   parts.tm_mon + INT64CONST(12) * parts.tm_year);
+	return true;
+}
+
 /* Read the value of a member according to its kind. */
 static bool
 bank_json_value(BankJsonCommand *command, BankMember member, const JsonbValue *json)
@@ -288,7 +350,8 @@ bank_json_value(BankJsonCommand *command, BankMember member, const JsonbValue *j
 	if (json->type == jbvNull)
 		return true;
 	value->given = true;
-	if (kind == KIND_UUID || kind == KIND_MONEY || kind == KIND_TEXT || kind == KIND_TIME)
+	if (kind == KIND_UUID || kind == KIND_MONEY || kind == KIND_TEXT || kind == KIND_TIME ||
+		kind == KIND_SPAN)
 	{
 		if (json->type != jbvString)
 			return bank_json_malformed(command, name, "A string is expected.");
@@ -315,6 +378,10 @@ bank_json_value(BankJsonCommand *command, BankMember member, const JsonbValue *j
 			return bank_json_time(value->text, &value->integer) ||
 				bank_json_malformed(command, name,
 									"A time such as \"2026-01-31T12:00:00Z\" is expected.");
+		case KIND_SPAN:
+			return bank_json_span(value->text, &value->integer) ||
+				bank_json_malformed(command, name,
+									"A time span such as \"7 days\" is expected.");
 		case KIND_INTEGER:
 			if (json->type == jbvNumeric)
 			{
@@ -496,12 +563,14 @@ bank_answer_event(const BankJsonCommand *command, const BankOutcome *outcome)
 			&event->aggregate_id;
 	else if (event->type == BANK_EVENT_TRANSFERRED)
 		account_id = ID(from_account);
+	else if (bank_event_is_hold(event->type))
+		account_id = &event->aggregate_id;
 	initStringInfo(&answer);
 	appendStringInfoString(&answer, "{\"ok\":true");
 	bank_answer_uuid(&answer, "event_id", &event->event_id);
 	bank_answer_uuid(&answer, "account_id", account_id);
 	bank_answer_text(&answer, "event_type", bank_event_type_name(event->type));
-	if (event->has_peer)
+	if (bank_event_has_amount(event->type))
 		bank_answer_minor(&answer, "amount", event->amount, event->currency);
 	bank_answer_text(&answer, "currency", currency);
 	bank_answer_minor(&answer, "balance", event->balance, event->currency);
@@ -570,21 +639,27 @@ bank_json_compare(const void *a, const void *b)
 	return bank_uuid_compare(a, b);
 }
 
-/* Lock the customers' accounts that commands name, in identifier order. */
+/* Lock the customers' accounts that commands name, those of holds too, in identifier order. */
 static void
 bank_json_lock(const BankJsonCommand *commands, int n)
 {
 	static const BankMember members[] = {
 		MEMBER_account_id, MEMBER_from_account, MEMBER_to_account
 	};
-	BankUuid   *ids = palloc(Max(n, 1) * lengthof(members) * sizeof(BankUuid));
+	BankUuid   *ids = palloc(Max(n, 1) * (lengthof(members) + 1) * sizeof(BankUuid));
 	int			count = 0;
 	BankSession session;
+	BankHold	hold;
 	int			i;
 	size_t		k;
 
+	bank_session_open(&session);
+	bank_session_lock_tables();
 	for (i = 0; i < n; i++)
 	{
+		if (commands[i].error.code == BANK_OK && commands[i].values[MEMBER_hold_id].given &&
+			bank_store_find_hold(&commands[i].values[MEMBER_hold_id].uuid, &hold))
+			ids[count++] = hold.account_id;
 		for (k = 0; commands[i].error.code == BANK_OK && k < lengthof(members); k++)
 		{
 			if (commands[i].values[members[k]].given)
@@ -592,8 +667,6 @@ bank_json_lock(const BankJsonCommand *commands, int n)
 		}
 	}
 	qsort(ids, count, sizeof(BankUuid), bank_json_compare);
-	bank_session_open(&session);
-	bank_session_lock_tables();
 	for (i = 0; i < count; i++)
 	{
 		BankAccount ignored;

@@ -9,7 +9,7 @@
  * of another cluster are taken for a restore (incarnation.c).
  *
  * Locks: rows of bank.accounts FOR NO KEY UPDATE, in the order the events touch
- * them; a command holds all of them already. Transactions: the inserting one.
+ * them; a command holds all of them already. Holds change under the lock of their account. Transactions: the inserting one.
  * Memory: projection.c's, in a context of its own that ends with the call.
  */
 #include "postgres.h"
@@ -19,6 +19,7 @@
 #include "adapters/store/replay.h"
 #include "adapters/store/store.h"
 #include "adapters/store/tables.h"
+#include "ports/event_store.h"
 
 #include "access/xact.h"
 #include "catalog/namespace.h"
@@ -50,23 +51,27 @@ bank_apply_load(const BankUuid *account_id, BankAccount *account)
 	return true;
 }
 
+/* Where the holds are that the events do not make. */
+static const BankProjectionHolds bank_apply_holds = {bank_store_find_hold, bank_hold_rows_open};
+
 /* Keep a back-dated movement. */
 void
 bank_apply_backdated(const BankBackdated *movement, void *argument pg_attribute_unused())
 {
 	static BankPlan plan = {
 		.text = "INSERT INTO bank.backdated_movements "
-		"(account_id, version, business_at, latest_before, amount) "
-		"VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING",
-		.nargs = 5, .types = {UUIDOID, INT8OID, TIMESTAMPTZOID, TIMESTAMPTZOID, INT8OID}
+		"(account_id, version, business_at, latest_before, amount, held) "
+		"VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING",
+		.nargs = 6, .types = {UUIDOID, INT8OID, TIMESTAMPTZOID, TIMESTAMPTZOID, INT8OID, INT8OID}
 	};
-	Datum		values[5];
+	Datum		values[6];
 
 	values[0] = bank_uuid_datum(&movement->account_id);
 	values[1] = Int64GetDatum(movement->version);
 	values[2] = TimestampTzGetDatum(movement->business_at);
 	values[3] = TimestampTzGetDatum(movement->latest_before);
 	values[4] = Int64GetDatum(movement->amount);
+	values[5] = Int64GetDatum(movement->held);
 	/* a row that a snapshot of the transaction does not see is a serialization failure */
 	if (bank_plan_execute(&plan, values, NULL, false) != 1)
 		elog(ERROR, "back-dated movement is there already");
@@ -120,6 +125,33 @@ bank_apply_write(BankProjection *projection, MemoryContext row)
 	MemoryContextSwitchTo(caller);
 }
 
+/* Write what the projection made of the holds, as bank_apply_write does. */
+static void
+bank_apply_write_holds(BankProjection *projection, MemoryContext row)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	BankProjectedHold *entry;
+
+	for (entry = bank_projection_first_hold(projection); entry != NULL; entry = entry->next)
+	{
+		CHECK_FOR_INTERRUPTS();
+		MemoryContextReset(row);
+		MemoryContextSwitchTo(row);
+		if (entry->stored ? !bank_hold_row_resolve(&entry->hold) :
+			!bank_hold_row_insert(&entry->hold))
+		{
+			char		id[BANK_UUID_TEXT];
+			BankError	error;
+
+			bank_uuid_format(&entry->hold.id, id);
+			bank_error_set(&error, BANK_EVENT_REFUSED,
+						   "Hold %s was changed while its events were appended.", id);
+			bank_ereport(&error);
+		}
+	}
+	MemoryContextSwitchTo(caller);
+}
+
 /* Trigger function bank.events_apply(). */
 Datum
 bank_events_apply(PG_FUNCTION_ARGS)
@@ -162,6 +194,7 @@ bank_events_apply(PG_FUNCTION_ARGS)
 									ALLOCSET_DEFAULT_SIZES);
 	row = AllocSetContextCreate(context, "banking projection row", ALLOCSET_DEFAULT_SIZES);
 	projection = bank_projection_create(context, bank_apply_load, bank_apply_backdated, NULL);
+	bank_projection_stored_holds(projection, &bank_apply_holds);
 	slot = MakeSingleTupleTableSlot(RelationGetDescr(trigger->tg_relation), &TTSOpsMinimalTuple);
 	tuplestore_rescan(trigger->tg_newtable);
 	while (tuplestore_gettupleslot(trigger->tg_newtable, true, false, slot))
@@ -184,6 +217,7 @@ bank_events_apply(PG_FUNCTION_ARGS)
 		MemoryContextReset(row);
 	}
 	bank_apply_write(projection, row);
+	bank_apply_write_holds(projection, row);
 	if (loading && !bank_incarnation_load(first_position, last_position))
 	{
 		BankError	error;

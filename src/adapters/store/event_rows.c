@@ -134,15 +134,28 @@ bank_event_from_values(const Datum *values, const bool *nulls, BankEvent *event)
 	event->has_peer = !IS_NULL(peer_id);
 	if (event->has_peer)
 		bank_uuid_from_datum(VALUE(peer_id), &event->peer_id);
-	/* the columns of a movement stand together or not at all */
-	if (IS_NULL(peer_version) == event->has_peer || IS_NULL(amount) == event->has_peer ||
-		IS_NULL(peer_balance) == event->has_peer)
+	/* the columns of a movement and those of a hold stand together or not at all */
+	if (IS_NULL(peer_version) == event->has_peer || IS_NULL(peer_balance) == event->has_peer ||
+		IS_NULL(amount) == bank_event_has_amount(event->type) ||
+		IS_NULL(hold_id) == bank_event_is_hold(event->type) ||
+		IS_NULL(expires_at) == (event->type == BANK_EVENT_HOLD_CREATED) ||
+		(!IS_NULL(peer_held) && !event->has_peer))
 		event->type = BANK_EVENT_UNKNOWN;
-	else if (event->has_peer)
+	else
+	{
+		event->held = IS_NULL(held) ? 0 : DatumGetInt64(VALUE(held));
+		if (!IS_NULL(amount))
+			event->amount = DatumGetInt64(VALUE(amount));
+		if (!IS_NULL(hold_id))
+			bank_uuid_from_datum(VALUE(hold_id), &event->hold_id);
+		if (!IS_NULL(expires_at))
+			event->expires_at = DatumGetTimestampTz(VALUE(expires_at));
+	}
+	if (event->has_peer && event->type != BANK_EVENT_UNKNOWN)
 	{
 		event->peer_version = DatumGetInt64(VALUE(peer_version));
-		event->amount = DatumGetInt64(VALUE(amount));
 		event->peer_balance = DatumGetInt64(VALUE(peer_balance));
+		event->peer_held = IS_NULL(peer_held) ? 0 : DatumGetInt64(VALUE(peer_held));
 	}
 	event->has_occurred_at = !IS_NULL(occurred_at);
 	if (event->has_occurred_at)
@@ -236,7 +249,8 @@ bank_event_data(const BankEvent *event)
 /* Types of the columns in table order; the event type goes as text. */
 #define BANK_EVENT_COLUMN_TYPES \
 	{INT8OID, INT8OID, INT8OID, INT8OID, INT8OID, INT8OID, TIMESTAMPTZOID, XID8OID, UUIDOID, \
-	UUIDOID, UUIDOID, TEXTOID, TEXTOID, TIMESTAMPTZOID, JSONBOID, JSONBOID}
+	UUIDOID, UUIDOID, TEXTOID, TEXTOID, TIMESTAMPTZOID, JSONBOID, JSONBOID, INT8OID, INT8OID, \
+	TIMESTAMPTZOID, UUIDOID}
 
 /* The columns of the row of an event, in table order, NULLs apart. */
 static void
@@ -255,7 +269,7 @@ bank_event_to_values(const BankEvent *event, Datum *values, bool *nulls)
 	SET(position, Int64GetDatum(event->position));
 	SET(version, Int64GetDatum(event->version));
 	SET_OR_NULL(peer_version, event->has_peer, Int64GetDatum(event->peer_version));
-	SET_OR_NULL(amount, event->has_peer, Int64GetDatum(event->amount));
+	SET_OR_NULL(amount, bank_event_has_amount(event->type), Int64GetDatum(event->amount));
 	SET(balance, Int64GetDatum(event->balance));
 	SET_OR_NULL(peer_balance, event->has_peer, Int64GetDatum(event->peer_balance));
 	SET(recorded_at, TimestampTzGetDatum(event->recorded_at));
@@ -268,6 +282,11 @@ bank_event_to_values(const BankEvent *event, Datum *values, bool *nulls)
 	SET_OR_NULL(occurred_at, event->has_occurred_at, TimestampTzGetDatum(event->occurred_at));
 	SET_OR_NULL(data, data != NULL, PointerGetDatum(data));
 	SET_OR_NULL(metadata, event->metadata != NULL, PointerGetDatum(event->metadata));
+	SET_OR_NULL(held, event->held != 0, Int64GetDatum(event->held));
+	SET_OR_NULL(peer_held, event->peer_held != 0, Int64GetDatum(event->peer_held));
+	SET_OR_NULL(expires_at, event->type == BANK_EVENT_HOLD_CREATED,
+				TimestampTzGetDatum(event->expires_at));
+	SET_OR_NULL(hold_id, bank_event_is_hold(event->type), bank_uuid_datum(&event->hold_id));
 #undef SET
 #undef SET_OR_NULL
 }
@@ -279,7 +298,7 @@ bank_event_row_insert(const BankEvent *event)
 	static BankPlan plan = {
 		.text = "INSERT INTO bank.events (" BANK_EVENT_COLUMNS ") "
 		"VALUES ($1, $2, $3, $4, $5, $6, $7, "
-		"$8, $9, $10, $11, $12::bank.event_type, $13, $14, $15, $16)",
+		"$8, $9, $10, $11, $12::bank.event_type, $13, $14, $15, $16, $17, $18, $19, $20)",
 		.nargs = Natts_event,
 		.types = BANK_EVENT_COLUMN_TYPES
 	};
@@ -301,13 +320,15 @@ bank_event_rows_insert(BankEvent *const *events, int n)
 	static const Oid types[Natts_event] = BANK_EVENT_COLUMN_TYPES;
 	static BankPlan plan = {
 		.text = "INSERT INTO bank.events (" BANK_EVENT_COLUMNS ") "
-		"SELECT a, b, c, d, e, f, g, h, i, j, k, l::bank.event_type, m, n, o, p "
+		"SELECT a, b, c, d, e, f, g, h, i, j, k, l::bank.event_type, m, n, o, p, q, r, s, t "
 		"FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2), pg_catalog.unnest($3), "
 		"pg_catalog.unnest($4), pg_catalog.unnest($5), pg_catalog.unnest($6), "
 		"pg_catalog.unnest($7), pg_catalog.unnest($8), pg_catalog.unnest($9), "
 		"pg_catalog.unnest($10), pg_catalog.unnest($11), pg_catalog.unnest($12), "
 		"pg_catalog.unnest($13), pg_catalog.unnest($14), pg_catalog.unnest($15), "
-		"pg_catalog.unnest($16)) AS t (a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p)",
+		"pg_catalog.unnest($16), pg_catalog.unnest($17), pg_catalog.unnest($18), "
+		"pg_catalog.unnest($19), pg_catalog.unnest($20)) "
+		"AS t (a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q, r, s, t)",
 		.nargs = Natts_event
 	};
 	Datum	   *columns[Natts_event];

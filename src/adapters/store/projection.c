@@ -1,10 +1,11 @@
 /*
  * projection.c
- *		From events to accounts, in memory.
+ *		From events to accounts and holds, in memory.
  *
  * Takes events in position order, which is version order along every stream.
  * Locks: none of its own; a load callback may take some. Memory, in the
- * context given: about sizeof(BankProjected) + 64 bytes per account touched.
+ * context given: about sizeof(BankProjected) + 64 bytes per account touched, and
+ * sizeof(BankProjectedHold) + 64 bytes per hold.
  */
 #include "postgres.h"
 
@@ -31,6 +32,25 @@ typedef struct BankProjectedSlot
 #define SH_DEFINE
 #include "lib/simplehash.h"
 
+/* The same for holds. */
+typedef struct BankProjectedHoldSlot
+{
+	BankUuid	id;
+	char		status;			/* simplehash's own */
+	BankProjectedHold *projected;
+} BankProjectedHoldSlot;
+
+#define SH_PREFIX bank_projected_holds
+#define SH_ELEMENT_TYPE BankProjectedHoldSlot
+#define SH_KEY_TYPE BankUuid
+#define SH_KEY id
+#define SH_HASH_KEY(table, key) hash_bytes((key).bytes, sizeof((key).bytes))
+#define SH_EQUAL(table, a, b) bank_uuid_equal(&(a), &(b))
+#define SH_SCOPE static inline
+#define SH_DECLARE
+#define SH_DEFINE
+#include "lib/simplehash.h"
+
 /* Accounts are allocated in chunks that grow to this many. */
 #define BANK_CHUNK_FIRST 4
 #define BANK_CHUNK_MAX 1024
@@ -47,6 +67,10 @@ struct BankProjection
 	BankProjectionLoad load;
 	BankProjectionBackdated backdated;
 	void	   *argument;
+	bank_projected_holds_hash *holds;	/* NULL: no event was about one */
+	BankProjectedHold *first_hold;
+	BankProjectedHold *last_hold;
+	const BankProjectionHolds *stored_holds;	/* NULL: there are none */
 };
 
 /* An empty projection in this context; load may be NULL (everything is new), backdated too. */
@@ -62,6 +86,13 @@ bank_projection_create(MemoryContext context, BankProjectionLoad load,
 	projection->backdated = backdated;
 	projection->argument = argument;
 	return projection;
+}
+
+/* Where to look for holds that none of the events has made. */
+void
+bank_projection_stored_holds(BankProjection *projection, const BankProjectionHolds *stored)
+{
+	projection->stored_holds = stored;
 }
 
 /* Room for one more account; it stays where it is as long as the context lives. */
@@ -102,6 +133,8 @@ bank_projection_touch(BankProjection *projection, const BankUuid *id)
 	entry->seen = false;
 	entry->old_version = account.version;
 	entry->account = account;
+	entry->open = NULL;
+	entry->n_holds = 0;
 	entry->next = NULL;
 	if (projection->last == NULL)
 		projection->first = entry;
@@ -112,6 +145,114 @@ bank_projection_touch(BankProjection *projection, const BankUuid *id)
 	return entry;
 }
 
+/* Order of open holds in their account's heap, the one that expires first on top. */
+static int
+bank_projected_hold_compare(const pairingheap_node *a, const pairingheap_node *b,
+							void *argument pg_attribute_unused())
+{
+	const BankProjectedHold *x = pairingheap_const_container(BankProjectedHold, node, a);
+	const BankProjectedHold *y = pairingheap_const_container(BankProjectedHold, node, b);
+
+	return (x->hold.expires_at < y->hold.expires_at) - (x->hold.expires_at > y->hold.expires_at);
+}
+
+/* Put an open hold into its account's heap. */
+static void
+bank_projection_add_open(BankProjection *projection, BankProjectedHold *entry)
+{
+	if (entry->owner->open == NULL)
+	{
+		MemoryContext caller = MemoryContextSwitchTo(projection->context);
+
+		entry->owner->open = pairingheap_allocate(bank_projected_hold_compare, NULL);
+		MemoryContextSwitchTo(caller);
+	}
+	pairingheap_add(entry->owner->open, &entry->node);
+}
+
+/* The entry of a hold, loaded at first touch unless an event makes it. */
+static BankProjectedHold *
+bank_projection_touch_hold(BankProjection *projection, const BankEvent *event,
+						   BankProjected *owner)
+{
+	BankProjectedHold *entry = bank_projection_find_hold(projection, &event->hold_id);
+	bool		found;
+
+	if (entry != NULL)
+		return entry;
+	if (projection->holds == NULL)
+		projection->holds = bank_projected_holds_create(projection->context, BANK_CHUNK_FIRST,
+														NULL);
+	entry = MemoryContextAllocZero(projection->context, sizeof(BankProjectedHold));
+	entry->stored = event->type != BANK_EVENT_HOLD_CREATED && projection->stored_holds != NULL &&
+		projection->stored_holds->find(&event->hold_id, &entry->hold);
+	if (!entry->stored)
+	{
+		entry->hold.id = event->hold_id;
+		entry->hold.status = BANK_HOLD_UNKNOWN;
+	}
+	entry->owner = owner;
+	owner->n_holds++;
+	if (projection->last_hold == NULL)
+		projection->first_hold = entry;
+	else
+		projection->last_hold->next = entry;
+	projection->last_hold = entry;
+	bank_projected_holds_insert(projection->holds, event->hold_id, &found)->projected = entry;
+	if (entry->hold.status == BANK_HOLD_OPEN)
+		bank_projection_add_open(projection, entry);
+	return entry;
+}
+
+/* When the first of an account's open holds expires: among those touched, and the stored others. */
+static int64_t
+bank_projection_next_expiry(BankProjection *projection, BankProjected *owner)
+{
+	int64_t		next = BANK_NO_EXPIRY;
+	BankUuid   *ids;
+	int64_t    *expiries;
+	int			n;
+	int			i;
+
+	if (owner->account.held == 0)
+		return BANK_NO_EXPIRY;
+	if (owner->open != NULL && !pairingheap_is_empty(owner->open))
+		next = pairingheap_container(BankProjectedHold, node,
+									 pairingheap_first(owner->open))->hold.expires_at;
+	if (projection->stored_holds == NULL)
+		return next;
+	/* one more than those touched: then one of them is another */
+	ids = palloc((owner->n_holds + 1) * sizeof(BankUuid));
+	expiries = palloc((owner->n_holds + 1) * sizeof(int64_t));
+	n = projection->stored_holds->open(&owner->account.id, owner->n_holds + 1, ids, expiries);
+	for (i = 0; i < n; i++)
+	{
+		if (bank_projection_find_hold(projection, &ids[i]) == NULL)
+		{
+			next = Min(next, expiries[i]);
+			break;
+		}
+	}
+	pfree(ids);
+	pfree(expiries);
+	return next;
+}
+
+/* Check an event against its hold, its account being as before it; apply it to the hold. */
+static unsigned
+bank_projection_hold(BankProjection *projection, const BankEvent *event, BankProjected *account)
+{
+	BankProjectedHold *entry = bank_projection_touch_hold(projection, event, account);
+	unsigned	flaws = bank_hold_check(&entry->hold, &account->account, event);
+
+	if (entry->hold.status == BANK_HOLD_OPEN)
+		pairingheap_remove(entry->owner->open, &entry->node);
+	bank_hold_apply(&entry->hold, event);
+	if (entry->hold.status == BANK_HOLD_OPEN)
+		bank_projection_add_open(projection, entry);
+	return flaws;
+}
+
 /* Check and apply an event on one of its two streams; returns BankFlaw bits. */
 static unsigned
 bank_projection_side(BankProjection *projection, const BankEvent *event, bool as_peer)
@@ -119,11 +260,17 @@ bank_projection_side(BankProjection *projection, const BankEvent *event, bool as
 	BankProjected *entry = bank_projection_touch(projection, as_peer ? &event->peer_id :
 												 &event->aggregate_id);
 	int64_t		latest_before = entry->account.business_at;
+	int64_t		held_before = entry->account.held;
 	int64_t		business_at = bank_event_business_time(event);
 	unsigned	flaws = bank_account_check(&entry->account, event, as_peer);
+	bool		is_hold = !as_peer && bank_event_is_hold(event->type);
 
+	if (is_hold)
+		flaws |= bank_projection_hold(projection, event, entry);
 	bank_account_apply(&entry->account, event, as_peer);
-	if (projection->backdated != NULL && bank_event_is_movement(event->type) &&
+	if (is_hold && event->type != BANK_EVENT_HOLD_CREATED)
+		entry->account.next_expiry = bank_projection_next_expiry(projection, entry);
+	if (projection->backdated != NULL && bank_event_has_amount(event->type) &&
 		business_at < latest_before && event->amount > 0)
 	{
 		BankBackdated movement;
@@ -132,8 +279,9 @@ bank_projection_side(BankProjection *projection, const BankEvent *event, bool as
 		movement.version = entry->account.version;
 		movement.business_at = business_at;
 		movement.latest_before = latest_before;
-		movement.amount = bank_event_debits_aggregate(event->type) == as_peer ? event->amount :
-			-event->amount;
+		movement.amount = !bank_event_is_movement(event->type) ? 0 :
+			bank_event_debits_aggregate(event->type) == as_peer ? event->amount : -event->amount;
+		movement.held = entry->account.held - held_before;
 		projection->backdated(&movement, projection->argument);
 	}
 	return flaws;
@@ -168,6 +316,23 @@ bank_projection_find(BankProjection *projection, const BankUuid *id)
 	BankProjectedSlot *slot = bank_projected_lookup(projection->slots, *id);
 
 	return slot == NULL ? NULL : slot->projected;
+}
+
+/* The entry of a hold, or NULL when no event touched it. */
+BankProjectedHold *
+bank_projection_find_hold(BankProjection *projection, const BankUuid *id)
+{
+	BankProjectedHoldSlot *slot = projection->holds == NULL ? NULL :
+		bank_projected_holds_lookup(projection->holds, *id);
+
+	return slot == NULL ? NULL : slot->projected;
+}
+
+/* See projection.h. */
+BankProjectedHold *
+bank_projection_first_hold(const BankProjection *projection)
+{
+	return projection->first_hold;
 }
 
 /* See projection.h. */

@@ -1,13 +1,14 @@
 /*
  * projection.h
- *		From events to accounts, in memory: the one way read models are made, used
+ *		From events to accounts and holds, in memory: the one way read models are made, used
  *		by the trigger, by bank_rebuild and by bank_verify.
  */
 #ifndef BANK_STORE_PROJECTION_H
 #define BANK_STORE_PROJECTION_H
 
-#include "domain/account.h"
+#include "domain/hold.h"
 
+#include "lib/pairingheap.h"
 #include "utils/palloc.h"
 
 /* An account as far as the events given so far have made it. */
@@ -16,17 +17,31 @@ typedef struct BankProjected
 	bool		seen;			/* for the use of whoever walks over the accounts */
 	int64_t		old_version;	/* version when it was loaded; 0: it was not there */
 	BankAccount account;
+	pairingheap *open;			/* its open holds among those the events touch; NULL: none yet */
+	int			n_holds;		/* how many of its holds the events touch */
 	struct BankProjected *next; /* in the order of first touch */
 } BankProjected;
 
-/* A movement whose business time lies before that of an earlier one of the stream. */
+/* A hold that the events touch. */
+typedef struct BankProjectedHold
+{
+	bool		seen;			/* for the use of whoever walks over the holds */
+	bool		stored;			/* it was there before */
+	BankHold	hold;
+	BankProjected *owner;
+	pairingheap_node node;		/* in owner->open, while the hold is open */
+	struct BankProjectedHold *next; /* in the order of first touch */
+} BankProjectedHold;
+
+/* A movement or hold whose business time lies before that of an earlier one of the stream. */
 typedef struct BankBackdated
 {
 	BankUuid	account_id;
 	int64_t		version;
 	int64_t		business_at;
 	int64_t		latest_before;
-	int64_t		amount;			/* signed */
+	int64_t		amount;			/* added to the balance, signed */
+	int64_t		held;			/* added to what is held, signed */
 } BankBackdated;
 
 typedef struct BankProjection BankProjection;
@@ -37,11 +52,30 @@ typedef bool (*BankProjectionLoad) (const BankUuid *account_id, BankAccount *acc
 /* Told of every back-dated movement, in order. */
 typedef void (*BankProjectionBackdated) (const BankBackdated *movement, void *argument);
 
+/*
+ * The holds before the first event: one by its identifier; and the open ones of an
+ * account that expire first, up to max of them. Without, no hold is there before.
+ */
+typedef struct BankProjectionHolds
+{
+	bool		(*find) (const BankUuid *hold_id, BankHold *hold);
+	int			(*open) (const BankUuid *account_id, int max, BankUuid *hold_ids,
+						 int64_t *expiries);
+} BankProjectionHolds;
+
 extern BankProjection *bank_projection_create(MemoryContext context, BankProjectionLoad load,
 											  BankProjectionBackdated backdated, void *argument);
+extern void bank_projection_stored_holds(BankProjection *projection,
+										 const BankProjectionHolds *stored);
 extern unsigned bank_projection_add(BankProjection *projection, const BankEvent *event,
 									const BankUuid **flawed);
 extern BankProjected *bank_projection_find(BankProjection *projection, const BankUuid *id);
+
+extern BankProjectedHold *bank_projection_find_hold(BankProjection *projection,
+													const BankUuid *id);
+
+/* The hold touched first; follow next for the others. */
+extern BankProjectedHold *bank_projection_first_hold(const BankProjection *projection);
 
 /* The account touched first; follow next for the others. */
 extern BankProjected *bank_projection_first(const BankProjection *projection);

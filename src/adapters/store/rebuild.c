@@ -50,6 +50,22 @@ bank_rebuild_remove(const BankAccount *stored, const BankProjected *projected pg
 	(*repaired)++;
 }
 
+/* The same for a hold. */
+static void
+bank_rebuild_remove_hold(const BankHold *stored,
+						 const BankProjectedHold *projected pg_attribute_unused(), void *argument)
+{
+	static BankPlan plan = {
+		.text = "DELETE FROM bank.holds WHERE hold_id OPERATOR(pg_catalog.=) $1",
+		.nargs = 1, .types = {UUIDOID}
+	};
+	Datum		values[] = {bank_uuid_datum(&stored->id)};
+	int64	   *repaired = argument;
+
+	bank_plan_execute(&plan, values, NULL, false);
+	(*repaired)++;
+}
+
 /* Raise when the events themselves are damaged: nothing can be made from them. */
 static void
 bank_rebuild_refuse_flaws(const BankReplay *replay)
@@ -84,6 +100,30 @@ bank_rebuild_backdated(const BankReplay *replay, BankBackdatedSum stored)
 	foreach(cell, replay->movements)
 		bank_apply_backdated(lfirst(cell), NULL);
 	return Max(touched, replay->backdated.count);
+}
+
+/* Write the holds that are not stored as they should be; returns how many. */
+static int64
+bank_rebuild_holds(const BankReplay *replay, MemoryContext row)
+{
+	BankProjectedHold *projected;
+	int64		added = 0;
+
+	for (projected = bank_projection_first_hold(replay->projection); projected != NULL;
+		 projected = projected->next)
+	{
+		MemoryContext caller;
+
+		if (projected->seen)
+			continue;
+		caller = MemoryContextSwitchTo(row);
+		if (!bank_hold_row_insert(&projected->hold))
+			elog(ERROR, "could not write a hold that was just removed");
+		MemoryContextSwitchTo(caller);
+		MemoryContextReset(row);
+		added++;
+	}
+	return added;
 }
 
 /* Move the sequences past what the events have used, as after taking over a logical replica. */
@@ -121,6 +161,7 @@ bank_sql_rebuild(PG_FUNCTION_ARGS)
 	Datum		values[3];
 	bool		nulls[3] = {false};
 	int64		repaired = 0;
+	int64		removed_holds = 0;
 	int64		added = 0;
 	int64		accounts;
 
@@ -140,6 +181,7 @@ bank_sql_rebuild(PG_FUNCTION_ARGS)
 	bank_replay_events(&replay, CurrentMemoryContext, true);
 	bank_rebuild_refuse_flaws(&replay);
 	bank_replay_compare_accounts(&replay, bank_rebuild_remove, &repaired);
+	bank_replay_compare_holds(&replay, bank_rebuild_remove_hold, &removed_holds);
 	backdated = bank_replay_stored_backdated();
 	PopActiveSnapshot();
 
@@ -160,7 +202,9 @@ bank_sql_rebuild(PG_FUNCTION_ARGS)
 		MemoryContextReset(row);
 		added++;
 	}
-	repaired = Max(repaired, added) + bank_rebuild_backdated(&replay, backdated);
+	added = Max(repaired, added);
+	repaired = added + Max(removed_holds, bank_rebuild_holds(&replay, row)) +
+		bank_rebuild_backdated(&replay, backdated);
 	bank_rebuild_sequences(&replay);
 	accounts = bank_projection_size(replay.projection);
 	bank_progress_end();

@@ -169,6 +169,7 @@ bank_replay_stored_movement(HeapTuple row, TupleDesc desc, void *argument)
 	movement.business_at = DatumGetTimestampTz(SPI_getbinval(row, desc, 3, &isnull));
 	movement.latest_before = DatumGetTimestampTz(SPI_getbinval(row, desc, 4, &isnull));
 	movement.amount = DatumGetInt64(SPI_getbinval(row, desc, 5, &isnull));
+	movement.held = DatumGetInt64(SPI_getbinval(row, desc, 6, &isnull));
 	bank_backdated_add(argument, &movement);
 }
 
@@ -177,7 +178,7 @@ BankBackdatedSum
 bank_replay_stored_backdated(void)
 {
 	static BankPlan plan = {
-		.text = "SELECT account_id, version, business_at, latest_before, amount "
+		.text = "SELECT account_id, version, business_at, latest_before, amount, held "
 		"FROM bank.backdated_movements"
 	};
 	BankBackdatedSum sum = {0, 0};
@@ -191,6 +192,7 @@ typedef struct BankComparison
 {
 	BankReplay *replay;
 	BankReplayDifference difference;
+	BankReplayHoldDifference hold_difference;
 	void	   *argument;
 } BankComparison;
 
@@ -204,6 +206,7 @@ bank_account_same(const BankAccount *a, const BankAccount *b)
 	return bank_uuid_equal(&a->id, &b->id) && a->version == b->version &&
 		a->status == b->status && memcmp(a->currency, b->currency, 3) == 0 &&
 		a->debits == b->debits && a->credits == b->credits && a->held == b->held &&
+		a->next_expiry == b->next_expiry &&
 		a->limits.overdraft == b->limits.overdraft && a->limits.balance == b->limits.balance &&
 		a->created_at == b->created_at && a->recorded_at == b->recorded_at &&
 		a->business_at == b->business_at && a->position == b->position && x->type == y->type &&
@@ -238,8 +241,48 @@ bank_replay_compare_accounts(BankReplay *replay, BankReplayDifference difference
 	static BankPlan plan = {
 		.text = "SELECT " BANK_ACCOUNT_COLUMNS " FROM bank.accounts"
 	};
-	BankComparison comparison = {replay, difference, argument};
+	BankComparison comparison = {replay, difference, NULL, argument};
 
 	bank_progress_phase(BANK_PHASE_READING_MODELS);
 	bank_replay_rows(&plan, bank_replay_stored_account, &comparison);
+}
+
+/* Are two holds the same in every column? */
+static bool
+bank_hold_same(const BankHold *a, const BankHold *b)
+{
+	return bank_uuid_equal(&a->id, &b->id) && bank_uuid_equal(&a->account_id, &b->account_id) &&
+		memcmp(a->currency, b->currency, 3) == 0 && a->status == b->status &&
+		a->amount == b->amount && a->captured == b->captured && a->expires_at == b->expires_at &&
+		a->created_at == b->created_at && a->created_version == b->created_version &&
+		a->created_position == b->created_position && a->resolved_at == b->resolved_at &&
+		a->resolved_version == b->resolved_version && a->resolved_position == b->resolved_position;
+}
+
+/* Row visitor: one stored hold. */
+static void
+bank_replay_stored_hold(HeapTuple row, TupleDesc desc, void *argument)
+{
+	BankComparison *comparison = argument;
+	BankHold	stored;
+	BankProjectedHold *projected;
+
+	bank_hold_from_row(row, desc, &stored);
+	projected = bank_projection_find_hold(comparison->replay->projection, &stored.id);
+	if (projected != NULL && bank_hold_same(&stored, &projected->hold))
+		projected->seen = true;
+	else
+		comparison->hold_difference(&stored, projected, comparison->argument);
+}
+
+/* The same for bank.holds. */
+void
+bank_replay_compare_holds(BankReplay *replay, BankReplayHoldDifference difference, void *argument)
+{
+	static BankPlan plan = {
+		.text = "SELECT " BANK_HOLD_COLUMNS " FROM bank.holds"
+	};
+	BankComparison comparison = {replay, NULL, difference, argument};
+
+	bank_replay_rows(&plan, bank_replay_stored_hold, &comparison);
 }

@@ -11,7 +11,7 @@
 #include "nodes/pg_list.h"
 
 /* The flaws found, by BankFlaw bit (index: number of the bit), with the first one's sentence. */
-#define BANK_FLAW_BITS 9
+#define BANK_FLAW_BITS 12
 
 typedef struct BankFlawCount
 {
@@ -44,6 +44,11 @@ extern BankBackdatedSum bank_replay_stored_backdated(void);
 typedef void (*BankReplayDifference) (const BankAccount *stored, const BankProjected *projected,
 									  void *argument);
 
+typedef void (*BankReplayHoldDifference) (const BankHold *stored,
+										  const BankProjectedHold *projected, void *argument);
+
+extern void bank_replay_compare_holds(BankReplay *replay, BankReplayHoldDifference difference,
+									  void *argument);
 extern void bank_replay_compare_accounts(BankReplay *replay, BankReplayDifference difference,
 										 void *argument);
 extern void bank_apply_backdated(const BankBackdated *movement, void *argument);

@@ -9,7 +9,7 @@
 #define BANK_STORE_STORE_H
 
 #include "adapters/pg_compat.h"
-#include "domain/account.h"
+#include "domain/hold.h"
 
 #include "executor/spi.h"
 #include "utils/jsonb.h"
@@ -64,7 +64,7 @@ bank_uuid_from_datum(Datum datum, BankUuid *uuid)
 #define BANK_ACCOUNT_COLUMNS \
 	"account_id, version, debits, credits, position, held, overdraft_limit, recorded_at, " \
 	"business_at, created_at, currency, account_type, status, balance_limit, owner_id, " \
-	"account_number, house_code, stripe, house_account_id"
+	"account_number, house_code, stripe, house_account_id, next_expiry"
 
 extern void bank_text_from_datum(Datum datum, char *out, size_t size);
 extern void bank_account_from_values(const Datum *values, const bool *nulls, BankAccount *account);
@@ -91,13 +91,24 @@ extern bool bank_account_row_update(const BankAccount *account, int64 old_versio
 #define BANK_EVENT_COLUMNS \
 	"position, version, peer_version, amount, balance, peer_balance, recorded_at, " \
 	"transaction_id, event_id, aggregate_id, peer_id, event_type, currency, occurred_at, data, " \
-	"metadata"
+	"metadata, held, peer_held, expires_at, hold_id"
 
 extern void bank_event_from_values(const Datum *values, const bool *nulls, BankEvent *event);
 extern void bank_event_from_row(HeapTuple row, TupleDesc desc, BankEvent *event);
 extern void bank_event_row_insert(const BankEvent *event);
 extern void bank_event_rows_insert(BankEvent *const *events, int n);
 extern Jsonb *bank_event_data(const BankEvent *event);
+
+/* hold_rows.c */
+#define BANK_HOLD_COLUMNS \
+	"hold_id, account_id, amount, captured, expires_at, created_at, created_version, " \
+	"created_position, resolved_at, resolved_version, resolved_position, currency, status"
+
+extern void bank_hold_from_row(HeapTuple row, TupleDesc desc, BankHold *hold);
+extern bool bank_hold_row_insert(const BankHold *hold);
+extern bool bank_hold_row_resolve(const BankHold *hold);
+extern int	bank_hold_rows_open(const BankUuid *account_id, int max, BankUuid *hold_ids,
+								int64_t *expiries);
 
 /* event_store.c: the accounts the event being appended was decided on, for the trigger */
 extern const BankAccount *bank_store_decided_account(const BankUuid *account_id);

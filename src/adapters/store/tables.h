@@ -1,7 +1,7 @@
 /*
  * tables.h
- *		Column numbers of the tables in schema bank, as created by sql/events.sql and
- *		sql/accounts.sql. Columns are only ever added at the end.
+ *		Column numbers of the tables in schema bank, as created by sql/events.sql,
+ *		sql/accounts.sql and sql/holds.sql. Columns are only ever added at the end.
  */
 #ifndef BANK_STORE_TABLES_H
 #define BANK_STORE_TABLES_H
@@ -24,7 +24,11 @@ enum
 	Anum_event_occurred_at,
 	Anum_event_data,
 	Anum_event_metadata,
-	Natts_event = Anum_event_metadata
+	Anum_event_held,
+	Anum_event_peer_held,
+	Anum_event_expires_at,
+	Anum_event_hold_id,
+	Natts_event = Anum_event_hold_id
 };
 
 enum
@@ -48,7 +52,26 @@ enum
 	Anum_account_house_code,
 	Anum_account_stripe,
 	Anum_account_house_account_id,
-	Natts_account = Anum_account_house_account_id
+	Anum_account_next_expiry,
+	Natts_account = Anum_account_next_expiry
+};
+
+enum
+{
+	Anum_hold_hold_id = 1,
+	Anum_hold_account_id,
+	Anum_hold_amount,
+	Anum_hold_captured,
+	Anum_hold_expires_at,
+	Anum_hold_created_at,
+	Anum_hold_created_version,
+	Anum_hold_created_position,
+	Anum_hold_resolved_at,
+	Anum_hold_resolved_version,
+	Anum_hold_resolved_position,
+	Anum_hold_currency,
+	Anum_hold_status,
+	Natts_hold = Anum_hold_status
 };
 
 #endif							/* BANK_STORE_TABLES_H */

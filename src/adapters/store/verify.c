@@ -38,6 +38,9 @@ static const struct
 	{"versions_contiguous", BANK_FLAW_VERSION},
 	{"currencies_match", BANK_FLAW_CURRENCY},
 	{"balances_match_events", BANK_FLAW_BALANCE},
+	{"held_matches_events", BANK_FLAW_HELD},
+	{"holds_resolve_once", BANK_FLAW_HOLD},
+	{"expired_holds_are_free", BANK_FLAW_EXPIRY},
 	{"statuses_respected", BANK_FLAW_STATUS},
 	{"limits_respected", BANK_FLAW_LIMITS},
 	{"recorded_at_never_decreases", BANK_FLAW_TIME},
@@ -57,6 +60,30 @@ static const struct
 			"'debits and credits differ in ', pg_catalog.min(t.currency)) "
 			"FROM (SELECT currency FROM bank.accounts GROUP BY currency "
 			"HAVING pg_catalog.sum(debits) OPERATOR(pg_catalog.<>) pg_catalog.sum(credits)) AS t"
+		}
+	},
+	{
+		"held_is_sum_of_open_holds",
+		{
+			.text = "SELECT pg_catalog.count(*), pg_catalog.concat("
+			"'held or next_expiry is not that of the open holds of account ', "
+			"(pg_catalog.array_agg(a.account_id))[1]) "
+			"FROM bank.accounts AS a FULL JOIN (SELECT h.account_id, "
+			"pg_catalog.sum(h.amount) AS held, pg_catalog.min(h.expires_at) AS next_expiry "
+			"FROM bank.holds AS h WHERE h.status OPERATOR(pg_catalog.=) 'OPEN' "
+			"GROUP BY h.account_id) AS o "
+			"ON o.account_id OPERATOR(pg_catalog.=) a.account_id "
+			"WHERE a.held::pg_catalog.numeric IS DISTINCT FROM "
+			"COALESCE(o.held, 0::pg_catalog.numeric) "
+			"OR a.next_expiry IS DISTINCT FROM o.next_expiry"
+		}
+	},
+	{
+		"captured_within_hold",
+		{
+			.text = "SELECT pg_catalog.count(*), pg_catalog.concat("
+			"'more was captured than held by hold ', (pg_catalog.array_agg(h.hold_id))[1]) "
+			"FROM bank.holds AS h WHERE h.captured OPERATOR(pg_catalog.>) h.amount"
 		}
 	},
 	{
@@ -160,6 +187,50 @@ bank_verify_difference(const BankAccount *stored, const BankProjected *projected
 	}
 }
 
+/* Difference callback: a stored hold that is not what the events say. */
+static void
+bank_verify_hold_difference(const BankHold *stored, const BankProjectedHold *projected,
+							void *argument)
+{
+	BankFinding *finding = argument;
+
+	if (finding->failures++ == 0)
+	{
+		char		id[BANK_UUID_TEXT];
+
+		bank_uuid_format(&stored->id, id);
+		snprintf(finding->detail, sizeof(finding->detail), projected == NULL ?
+				 "hold %s has a row in bank.holds but no events" :
+				 "hold %s is not in bank.holds what the events say", id);
+	}
+	if (projected != NULL)
+	{
+		BankProjectedHold *mark = unconstify(BankProjectedHold *, projected);
+
+		mark->seen = true;
+	}
+}
+
+/* Are the stored holds what the events say? */
+static void
+bank_verify_holds(BankReplay *replay, BankFinding *finding)
+{
+	BankProjectedHold *projected;
+
+	bank_replay_compare_holds(replay, bank_verify_hold_difference, finding);
+	for (projected = bank_projection_first_hold(replay->projection); projected != NULL;
+		 projected = projected->next)
+	{
+		char		id[BANK_UUID_TEXT];
+
+		if (projected->seen || finding->failures++ > 0)
+			continue;
+		bank_uuid_format(&projected->hold.id, id);
+		snprintf(finding->detail, sizeof(finding->detail),
+				 "hold %s has events but no row in bank.holds", id);
+	}
+}
+
 /* Are the stored read models what the events say? repairable: the events themselves are sound. */
 static void
 bank_verify_read_models(BankReplay *replay, bool repairable, BankFinding *finding)
@@ -180,6 +251,7 @@ bank_verify_read_models(BankReplay *replay, bool repairable, BankFinding *findin
 		snprintf(finding->detail, sizeof(finding->detail),
 				 "account %s has events but no row in bank.accounts", id);
 	}
+	bank_verify_holds(replay, finding);
 	stored = bank_replay_stored_backdated();
 	if ((stored.count != replay->backdated.count || stored.hash != replay->backdated.hash) &&
 		finding->failures++ == 0)
