@@ -420,7 +420,8 @@ bank_account_check(const BankAccount *account, const BankEvent *event, bool as_p
 		if (event->recorded_at < account->recorded_at)
 			flaws |= BANK_FLAW_TIME;
 		flaws |= bank_account_check_status(account, event->type);
-		if (event->type != BANK_EVENT_HOLD_EXPIRED && account->next_expiry <= event->recorded_at)
+		if (event->type != BANK_EVENT_HOLD_EXPIRED && account->next_expiry != BANK_NO_EXPIRY &&
+			account->next_expiry <= event->recorded_at)
 			flaws |= BANK_FLAW_EXPIRY;
 	}
 	flaws |= bank_account_check_held(account, event, as_peer);

@@ -602,7 +602,7 @@ test_flaws_of_movements(void)
 		   event.peer_balance = -16000, LIMITED, BANK_FLAW_LIMITS, 0);
 	FLAWED("beyond the overdraft", event.type = BANK_EVENT_WITHDRAWN; event.amount = 15001;
 		   event.balance = -5001; event.peer_balance = 5001, LIMITED, BANK_FLAW_LIMITS, 0);
-	FLAWED("into what is held", event.type = BANK_EVENT_WITHDRAWN; event.amount = 6001;
+	FLAWED("into what is held", event.type = BANK_EVENT_WITHDRAWN; event.amount = 6001; event.held = 4000;
 		   event.balance = 3999; event.peer_balance = -3999, HOLDING, BANK_FLAW_LIMITS, 0);
 	FLAWED("several", event.balance++; event.recorded_at = 0; event.position = 0;
 		   memcpy(event.currency, "USD", 3), FUNDED,
