@@ -50,8 +50,9 @@
 	"SELECT o.position, o.event_id, " BANK_READER_ACCOUNTS "m.matches, " \
 	"CASE WHEN m.matches AND $2 AND o.metadata_size OPERATOR(pg_catalog.<) " BANK_READER_LARGE \
 	" THEN o.cloud_event END " \
-	"FROM bank.outgoing AS o CROSS JOIN LATERAL (SELECT " matches ") AS m (matches) " \
-	"WHERE o.position OPERATOR(pg_catalog.=) ANY ($1) " \
+	"FROM pg_catalog.unnest($1) AS p (position) JOIN bank.outgoing AS o " \
+	"ON o.position OPERATOR(pg_catalog.=) p.position " \
+	"CROSS JOIN LATERAL (SELECT " matches ") AS m (matches) " \
 	"ORDER BY o.position USING OPERATOR(pg_catalog.<)"
 
 /* Columns of that query. */
@@ -278,9 +279,8 @@ void
 bank_reader_load_payloads(BankSubscription *sub, int wanted)
 {
 	static BankPlan plan = {
-		.text = "SELECT o.position, o.cloud_event FROM bank.outgoing AS o "
-		"WHERE o.position OPERATOR(pg_catalog.=) ANY ($1) "
-		"ORDER BY o.position USING OPERATOR(pg_catalog.<)",
+		.text = "SELECT o.position, o.cloud_event FROM pg_catalog.unnest($1) AS p (position) "
+		"JOIN bank.outgoing AS o ON o.position OPERATOR(pg_catalog.=) p.position",
 		.nargs = 1, .types = {INT8ARRAYOID}
 	};
 	int64		positions[BANK_RELAY_IN_FLIGHT];
