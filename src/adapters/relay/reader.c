@@ -89,8 +89,14 @@ bank_reader_wants(const BankSubscription *sub)
 {
 	return sub->active && sub->runnable && sub->breaker.state != BANK_BREAKER_OPEN &&
 		sub->throttled_until == 0 && sub->n_ready < bank_reader_low_water(sub) &&
-		sub->n_items < BANK_RELAY_ITEMS && sub->n_order < 2 * BANK_RELAY_WINDOW &&
-		(bank_relay_bytes < (uint64) bank_relay_memory * 1024 || sub->n_items == 0);
+		sub->n_items < BANK_RELAY_ITEMS && sub->n_order < 2 * BANK_RELAY_WINDOW;
+}
+
+/* Is the memory for payloads used up? */
+bool
+bank_reader_is_full(void)
+{
+	return bank_relay_bytes >= (uint64) bank_relay_memory * 1024;
 }
 
 /* A copy of a snapshot in a context, or NULL. */
@@ -245,8 +251,7 @@ bank_reader_read(BankSubscription *sub, TimestampTz now)
 		sub->lazy = true;
 		sub->lazy_since = now;
 	}
-	rows = bank_reader_query(sub, positions, n,
-							 bank_relay_bytes < (uint64) bank_relay_memory * 1024);
+	rows = bank_reader_query(sub, positions, n, !bank_reader_is_full());
 	table = SPI_tuptable;
 	pair = bank_reader_pair(sub);
 	for (i = 0; i < rows; i++)

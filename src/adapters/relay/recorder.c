@@ -204,6 +204,8 @@ bank_recorder_rows(BankSubscription *sub)
 		else
 			bank_recorder_fill(item, columns, nulls, n_written++);
 		item->stored = item->state != BANK_ITEM_DONE || item->dead;
+		if (item->state == BANK_ITEM_BLOCKED || item->state == BANK_ITEM_DELAYED)
+			bank_queue_drop_json(sub, item);
 		bank_queue_clean(sub, item);
 	}
 	bank_recorder_delete(sub, deleted, n_deleted);

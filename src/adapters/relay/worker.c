@@ -251,6 +251,9 @@ bank_worker_lacks_payloads(BankSubscription *sub)
 
 	if (!sub->active || !sub->runnable || sub->throttled_until != 0)
 		return 0;
+	/* short of memory, one request at a time */
+	if (bank_reader_is_full())
+		wanted = sub->in_flight > 0 ? 0 : Min(wanted, sub->batch_size);
 	dlist_foreach(iter, &sub->ready)
 	{
 		if (looked++ >= wanted)
@@ -356,6 +359,8 @@ bank_worker_tick(TimestampTz now)
 			sub->progressed = true;
 		}
 		bank_queue_wake(sub, now);
+		if (!sub->active || sub->breaker.state == BANK_BREAKER_OPEN)
+			bank_queue_drop_payloads(sub);
 	}
 }
 
