@@ -233,7 +233,7 @@ bank_recorder_done_after(BankSubscription *sub)
 	return bank_recorder_array(positions, NULL, n, INT8OID);
 }
 
-/* The cursor before the first event that only this memory knows; *position: as a place for the lag. */
+/* The cursor before the first event that only this memory knows; *position, for the lag. */
 static char *
 bank_recorder_cursor(BankSubscription *sub, int64 *position)
 {

@@ -188,7 +188,8 @@ bank_events_apply(PG_FUNCTION_ARGS)
 	{
 		BankError	error;
 
-		bank_error_set(&error, BANK_EVENT_REFUSED, "transaction_id is not the running transaction.");
+		bank_error_set(&error, BANK_EVENT_REFUSED,
+					   "transaction_id is not the running transaction.");
 		bank_error_hint(&error, "Events are appended by the bank_* commands.");
 		bank_ereport(&error);
 	}

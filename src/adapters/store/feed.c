@@ -135,7 +135,7 @@ bank_feed_resolve(const BankFeedPoint *point, int64 present, BankFeedBound *boun
 		bound->low_seen = bank_snapshot_sees(point->snapshot, bound->loaded_by);
 	}
 	if (!bound->present)
-		bound->high = nulls[2] ? 0 : DatumGetInt64(values[2]);	/* null: of its events, there were none */
+		bound->high = nulls[2] ? 0 : DatumGetInt64(values[2]);	/* null: it had no events */
 	return true;
 }
 

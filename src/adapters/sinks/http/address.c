@@ -26,7 +26,7 @@ typedef struct Ipv4Net
 #define IPV4(a, b, c, d) \
 	((uint32_t) (a) << 24 | (uint32_t) (b) << 16 | (uint32_t) (c) << 8 | (uint32_t) (d))
 
-/* What the IANA's registry of special-purpose IPv4 addresses does not call global, and multicast. */
+/* What the IANA does not call global among special-purpose IPv4 addresses, and multicast. */
 static const Ipv4Net private_nets[] = {
 	{IPV4(0, 0, 0, 0), 8},		/* this network; 0.0.0.0 reaches this very host */
 	{IPV4(10, 0, 0, 0), 8},		/* private, RFC 1918 */
