@@ -56,6 +56,8 @@ COMMENT ON COLUMN bank.events.occurred_at IS 'Business date when one was given (
 COMMENT ON COLUMN bank.events.data IS 'Payload beyond the columns: the opening of an account, its limits.';
 COMMENT ON COLUMN bank.events.metadata IS 'What the caller said about the command: correlation, causation, traceparent, and so on.';
 
+CREATE INDEX events_transaction ON bank.events (transaction_id);
+
 -- One outcome per idempotency key. The outcome is an event, named by its place
 -- in its stream, which is known before the event is appended; or a refusal.
 CREATE TABLE bank.idempotency_keys (
