@@ -6,6 +6,7 @@
 
 #include "adapters/pg_compat.h"
 #include "adapters/store/guard.h"
+#include "adapters/store/store.h"
 
 #include "fmgr.h"
 #include "utils/guc.h"
@@ -19,5 +20,6 @@ void
 _PG_init(void)
 {
 	bank_guard_init();
+	bank_writer_init();
 	MarkGUCPrefixReserved("banking");
 }
