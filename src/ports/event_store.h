@@ -57,6 +57,9 @@ extern bool bank_store_lock_house(const char *code, const char *currency, BankAc
 /* Is there an account with this identifier? Waits for a concurrent creation. */
 extern bool bank_store_account_exists(const BankUuid *account_id);
 
+/* Is there this house account in this currency? Waits for a concurrent creation likewise. */
+extern bool bank_store_house_exists(const char *code, const char *currency);
+
 /* Draw the next serial number of customers' accounts. */
 extern int64_t bank_store_next_account_serial(void);
 

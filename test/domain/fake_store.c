@@ -208,6 +208,21 @@ bank_store_account_exists(const BankUuid *account_id)
 	return fake_find(account_id) != NULL;
 }
 
+bool
+bank_store_house_exists(const char *code, const char *currency)
+{
+	int			i;
+
+	fake_note("house exists ");
+	for (i = 0; i < fake.n_accounts; i++)
+	{
+		if (strcmp(fake.accounts[i].opening.house_code, code) == 0 &&
+			memcmp(fake.accounts[i].currency, currency, 3) == 0)
+			return true;
+	}
+	return false;
+}
+
 int64_t
 bank_store_next_account_serial(void)
 {
