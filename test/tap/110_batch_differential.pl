@@ -2,7 +2,7 @@
 # a time on its twin. Outcomes, events and read models must be equal. The batches run on two databases, once
 # for each writer (setting banking.writer).
 #
-# BANKING_TEST_BATCHES batches (default 1000) of 1 to 200 orders each, always the same ones; another
+# BANKING_TEST_BATCHES batches (default 2000) of 1 to 200 orders each, always the same ones; another
 # BANKING_TEST_SEED makes others. For the long run:
 #   BANKING_TEST_BATCHES=5000 prove ... test/tap/110_batch_differential.pl
 
@@ -17,7 +17,7 @@ use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-my $batches = $ENV{BANKING_TEST_BATCHES} // 1000;
+my $batches = $ENV{BANKING_TEST_BATCHES} // 2000;
 my $seed = $ENV{BANKING_TEST_SEED} // 20260131;
 my $node = ledger_node('batch_differential', conf => "fsync = off\nstatement_timeout = 600s\n");
 
