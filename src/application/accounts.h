@@ -54,5 +54,6 @@ extern bool bank_accounts_lock(const BankUuid *account_id, BankLocked *locked, B
 extern bool bank_accounts_lock_house(const char *code, const char *currency, BankLocked *locked,
 									 BankError *error);
 extern void bank_accounts_open(BankLocked *locked);
+extern void bank_accounts_lock_all(BankUuid *account_ids, int n);
 
 #endif							/* BANK_APPLICATION_ACCOUNTS_H */

@@ -90,10 +90,7 @@ bank_account_row_insert(const BankAccount *account)
 		"VALUES ($1, $2, $3, $4, $5, $6, $7, "
 		"$8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19) ON CONFLICT DO NOTHING",
 		.nargs = Natts_account,
-		.types = {UUIDOID, INT8OID, INT8OID, INT8OID, INT8OID, INT8OID, INT8OID, TIMESTAMPTZOID,
-			TIMESTAMPTZOID,
-			TIMESTAMPTZOID, TEXTOID, TEXTOID, TEXTOID, INT8OID, UUIDOID, TEXTOID, TEXTOID, INT4OID,
-		UUIDOID}
+		.types = BANK_ACCOUNT_COLUMN_TYPES
 	};
 	const BankOpening *opening = &account->opening;
 	bool		house = opening->type == BANK_TYPE_HOUSE;

@@ -4,7 +4,8 @@
  *
  * Decoding takes whatever stands in a row, also one that nobody checked: what
  * cannot be understood becomes BANK_EVENT_UNKNOWN or a value that the rules
- * refuse. Inserting must happen inside a BankSession, with all accounts locked.
+ * refuse. Inserting (through the executor; event_insert.c does without) must
+ * happen inside a BankSession, with all accounts locked.
  */
 #include "postgres.h"
 
@@ -233,13 +234,11 @@ bank_event_data(const BankEvent *event)
 	return DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(json.data)));
 }
 
-/* Types of the columns in table order; the event type goes as text. */
-#define BANK_EVENT_COLUMN_TYPES \
-	{INT8OID, INT8OID, INT8OID, INT8OID, INT8OID, INT8OID, TIMESTAMPTZOID, XID8OID, UUIDOID, \
-	UUIDOID, UUIDOID, TEXTOID, TEXTOID, TIMESTAMPTZOID, JSONBOID, JSONBOID}
-
-/* The columns of the row of an event, in table order, NULLs apart. */
-static void
+/*
+ * The columns of the row of an event, in table order, NULLs apart; the event type
+ * as text.
+ */
+void
 bank_event_to_values(const BankEvent *event, Datum *values, bool *nulls)
 {
 	Jsonb	   *data = bank_event_data(event);
@@ -272,16 +271,16 @@ bank_event_to_values(const BankEvent *event, Datum *values, bool *nulls)
 #undef SET_OR_NULL
 }
 
-/* Insert the row of an event that has its position. Raises on a taken place in a stream. */
-void
-bank_event_row_insert(const BankEvent *event)
+/* Insert the row of one event, see below. */
+static void
+bank_event_row_insert_spi(const BankEvent *event)
 {
 	static BankPlan plan = {
 		.text = "INSERT INTO bank.events (" BANK_EVENT_COLUMNS ") "
 		"VALUES ($1, $2, $3, $4, $5, $6, $7, "
 		"$8, $9, $10, $11, $12::bank.event_type, $13, $14, $15, $16)",
 		.nargs = Natts_event,
-		.types = BANK_EVENT_COLUMN_TYPES
+		.types = BANK_EVENT_COLUMN_TYPES(TEXTOID)
 	};
 	Datum		values[Natts_event];
 	bool		nulls[Natts_event];
@@ -294,11 +293,14 @@ bank_event_row_insert(const BankEvent *event)
 	bank_plan_execute(&plan, values, spi_nulls, false);
 }
 
-/* Insert the rows of many events at once, in this order: one statement, one trigger call. */
+/*
+ * Insert the rows of events that have their positions, in this order, through
+ * the executor: one statement, one trigger call. Raises on a taken place in a stream.
+ */
 void
-bank_event_rows_insert(BankEvent *const *events, int n)
+bank_event_rows_insert_spi(BankEvent *const *events, int n)
 {
-	static const Oid types[Natts_event] = BANK_EVENT_COLUMN_TYPES;
+	static const Oid types[Natts_event] = BANK_EVENT_COLUMN_TYPES(TEXTOID);
 	static BankPlan plan = {
 		.text = "INSERT INTO bank.events (" BANK_EVENT_COLUMNS ") "
 		"SELECT a, b, c, d, e, f, g, h, i, j, k, l::bank.event_type, m, n, o, p "
@@ -316,6 +318,11 @@ bank_event_rows_insert(BankEvent *const *events, int n)
 	int			i;
 	int			k;
 
+	if (n == 1)
+	{
+		bank_event_row_insert_spi(events[0]);
+		return;
+	}
 	for (i = 0; i < Natts_event; i++)
 	{
 		plan.types[i] = get_array_type(types[i]);

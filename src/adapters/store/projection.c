@@ -112,6 +112,13 @@ bank_projection_touch(BankProjection *projection, const BankUuid *id)
 	return entry;
 }
 
+/* Load an account before any event touches it. */
+void
+bank_projection_load(BankProjection *projection, const BankUuid *id)
+{
+	(void) bank_projection_touch(projection, id);
+}
+
 /* Check and apply an event on one of its two streams; returns BankFlaw bits. */
 static unsigned
 bank_projection_side(BankProjection *projection, const BankEvent *event, bool as_peer)

@@ -39,6 +39,7 @@ typedef void (*BankProjectionBackdated) (const BankBackdated *movement, void *ar
 
 extern BankProjection *bank_projection_create(MemoryContext context, BankProjectionLoad load,
 											  BankProjectionBackdated backdated, void *argument);
+extern void bank_projection_load(BankProjection *projection, const BankUuid *id);
 extern unsigned bank_projection_add(BankProjection *projection, const BankEvent *event,
 									const BankUuid **flawed);
 extern BankProjected *bank_projection_find(BankProjection *projection, const BankUuid *id);

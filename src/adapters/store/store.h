@@ -66,6 +66,12 @@ bank_uuid_from_datum(Datum datum, BankUuid *uuid)
 	"business_at, created_at, currency, account_type, status, balance_limit, owner_id, " \
 	"account_number, house_code, stripe, house_account_id"
 
+/* types of these columns */
+#define BANK_ACCOUNT_COLUMN_TYPES \
+	{UUIDOID, INT8OID, INT8OID, INT8OID, INT8OID, INT8OID, INT8OID, TIMESTAMPTZOID, \
+	TIMESTAMPTZOID, TIMESTAMPTZOID, TEXTOID, TEXTOID, TEXTOID, INT8OID, UUIDOID, TEXTOID, TEXTOID, \
+	INT4OID, UUIDOID}
+
 extern void bank_text_from_datum(Datum datum, char *out, size_t size);
 extern void bank_account_from_values(const Datum *values, const bool *nulls, BankAccount *account);
 extern void bank_account_from_row(HeapTuple row, TupleDesc desc, BankAccount *account);
@@ -73,6 +79,11 @@ extern void bank_account_mutable_values(const BankAccount *account, Datum *value
 										bool *replace);
 extern bool bank_account_row_insert(const BankAccount *account);
 extern bool bank_account_row_update_spi(const BankAccount *account, int64 old_version);
+
+/* writer.c */
+extern void bank_writer_init(void);
+extern bool bank_writer_inserts_events(Relation events, bool plain);
+extern bool bank_writer_updates_accounts(Relation accounts);
 
 /* places.c */
 extern void bank_place_remember(const BankAccount *account, Oid file,
@@ -85,7 +96,14 @@ extern bool bank_place_find_stripe(const char *code, const char *currency, int32
 extern bool bank_account_row_lock(const BankUuid *account_id, BankAccount *account);
 extern bool bank_account_row_lock_stripe(const char *code, const char *currency, int32 stripe,
 										 BankAccount *account);
-extern bool bank_account_row_update(const BankAccount *account, int64 old_version);
+
+/* bank.accounts, open for a series of updates */
+typedef struct BankAccountUpdates BankAccountUpdates;
+
+extern BankAccountUpdates *bank_account_updates_begin(void);
+extern bool bank_account_update(BankAccountUpdates *updates, const BankAccount *account,
+								int64 old_version);
+extern void bank_account_updates_end(BankAccountUpdates *updates);
 
 /* event_rows.c */
 #define BANK_EVENT_COLUMNS \
@@ -93,14 +111,26 @@ extern bool bank_account_row_update(const BankAccount *account, int64 old_versio
 	"transaction_id, event_id, aggregate_id, peer_id, event_type, currency, occurred_at, data, " \
 	"metadata"
 
+/* types of these columns; that of event_type is given */
+#define BANK_EVENT_COLUMN_TYPES(event_type) \
+	{INT8OID, INT8OID, INT8OID, INT8OID, INT8OID, INT8OID, TIMESTAMPTZOID, XID8OID, UUIDOID, \
+	UUIDOID, UUIDOID, event_type, TEXTOID, TIMESTAMPTZOID, JSONBOID, JSONBOID}
+
 extern void bank_event_from_values(const Datum *values, const bool *nulls, BankEvent *event);
 extern void bank_event_from_row(HeapTuple row, TupleDesc desc, BankEvent *event);
-extern void bank_event_row_insert(const BankEvent *event);
-extern void bank_event_rows_insert(BankEvent *const *events, int n);
+extern void bank_event_to_values(const BankEvent *event, Datum *values, bool *nulls);
+extern void bank_event_rows_insert_spi(BankEvent *const *events, int n);
 extern Jsonb *bank_event_data(const BankEvent *event);
+
+/* event_insert.c */
+extern void bank_event_rows_insert(BankEvent *const *events, int n);
+
+/* apply.c */
+extern void bank_apply_events(BankEvent *const *events, int n);
 
 /* event_store.c: the accounts the event being appended was decided on, for the trigger */
 extern const BankAccount *bank_store_decided_account(const BankUuid *account_id);
+extern const BankAccount *const *bank_store_decided_accounts(int *n);
 extern bool bank_store_is_appending(void);
 extern void bank_store_pass_position(int64 position);
 extern void bank_store_pass_account_serial(int64 serial);
