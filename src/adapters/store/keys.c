@@ -24,6 +24,7 @@
 #include "common/cryptohash.h"
 #include "common/sha2.h"
 #include "miscadmin.h"
+#include "storage/lmgr.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
@@ -102,7 +103,10 @@ bank_refusal_from_jsonb(Jsonb *refusal, BankError *error)
 				 errmsg("stored refusal \"%s\" \"%s\" is not known", sqlstate, message)));
 }
 
-/* The outcome of a key for a request with this hash, see ports/event_store.h. */
+/*
+ * The outcome of a key for a request with this hash, see ports/event_store.h. Locks the table as
+ * writing a key will: a lock that becomes stronger later meets that of REINDEX.
+ */
 static BankKeyState
 bank_key_lookup(const char *key, Datum hash, BankEvent *first, BankError *error)
 {
@@ -121,6 +125,8 @@ bank_key_lookup(const char *key, Datum hash, BankEvent *first, BankError *error)
 	Datum		values[Natts_event + 2];
 	bool		nulls[Natts_event + 2];
 
+	LockRelationOid(get_relname_relid("idempotency_keys", get_namespace_oid("bank", false)),
+					RowExclusiveLock);
 	arguments[0] = CStringGetTextDatum(key);
 	arguments[1] = hash;
 	if (bank_plan_execute(&plan, arguments, NULL, false) == 0)
