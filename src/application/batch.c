@@ -31,8 +31,9 @@ typedef struct BankBatchAccount
 	BankUuid	id;				/* as the orders name it */
 	bool		found;
 	struct BankBatchAccount *same;	/* another name of the same stripe; NULL: none before */
-	BankLocked	before;
+	BankAccount before;
 	BankAccount now;
+	BankLocked *stripe;			/* of a house account: the same with its opening, if it needs one */
 } BankBatchAccount;
 
 /* What an order has changed, to take it back when its chain fails. */
@@ -159,7 +160,7 @@ bank_batch_find_house(BankBatch *batch, int end, const char *code, const char *c
 
 	for (i = 0; i < end; i++)
 	{
-		const BankAccount *account = &batch->accounts[i].before.account;
+		const BankAccount *account = &batch->accounts[i].before;
 
 		if (batch->accounts[i].found && strcmp(account->opening.house_code, code) == 0 &&
 			memcmp(account->currency, currency, sizeof(account->currency)) == 0)
@@ -181,7 +182,7 @@ bank_batch_lock(BankBatch *batch)
 	for (i = 0; i < batch->n_accounts; i++)
 	{
 		ids[i] = batch->accounts[i].id;
-		states[i] = &batch->accounts[i].before.account;
+		states[i] = &batch->accounts[i].before;
 	}
 	bank_store_lock_accounts(ids, batch->n_accounts, states, found);
 	for (i = 0; i < batch->n_accounts; i++)
@@ -196,8 +197,11 @@ bank_batch_lock(BankBatch *batch)
 		if (account->found || !bank_store_house_of(&account->id, code, currency))
 			continue;
 		account->same = bank_batch_find_house(batch, i, code, currency);
-		if (account->same == NULL)
-			account->found = bank_accounts_lock_house(code, currency, &account->before, &ignored);
+		if (account->same != NULL)
+			continue;
+		account->stripe = bank_store_allocate(sizeof(BankLocked));
+		account->found = bank_accounts_lock_house(code, currency, account->stripe, &ignored);
+		account->before = account->stripe->account;
 	}
 	for (i = 0; i < batch->n; i++)
 	{
@@ -415,7 +419,7 @@ bank_batch_decide_all(BankBatch *batch)
 	int			last;
 
 	for (first = 0; first < batch->n_accounts; first++)
-		batch->accounts[first].now = batch->accounts[first].before.account;
+		batch->accounts[first].now = batch->accounts[first].before;
 	for (first = 0; first < batch->n; first = last + 1)
 	{
 		int			failed = -1;
@@ -475,15 +479,16 @@ bank_batch_append(BankBatch *batch)
 	{
 		BankBatchAccount *account = &batch->accounts[i];
 
-		if (!account->found || account->now.version == account->before.account.version)
+		if (!account->found || account->now.version == account->before.version)
 			continue;
-		if (account->before.to_open)
+		if (account->stripe != NULL && account->stripe->to_open)
 		{
-			bank_accounts_open(&account->before);
-			if (opened_at < account->before.account.recorded_at)
-				opened_at = account->before.account.recorded_at;
+			bank_accounts_open(account->stripe);
+			account->before = account->stripe->account;
+			if (opened_at < account->before.recorded_at)
+				opened_at = account->before.recorded_at;
 		}
-		before[n_before++] = &account->before.account;
+		before[n_before++] = &account->before;
 	}
 	for (i = 0; i < batch->n; i++)
 	{

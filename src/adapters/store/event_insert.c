@@ -34,7 +34,7 @@
 #include "utils/rel.h"
 #include "utils/syscache.h"
 
-#define BANK_INSERT_CHUNK 8192
+#define BANK_INSERT_CHUNK 2048
 
 /* An index of bank.events, open for insertion. */
 typedef struct BankEventIndex

@@ -9,8 +9,7 @@
 #include "postgres.h"
 
 #include "adapters/store/projection.h"
-
-#include "common/hashfn.h"
+#include "adapters/store/store.h"
 
 /* The hash table points to the accounts, which stay where they are. */
 typedef struct BankProjectedSlot
@@ -24,7 +23,7 @@ typedef struct BankProjectedSlot
 #define SH_ELEMENT_TYPE BankProjectedSlot
 #define SH_KEY_TYPE BankUuid
 #define SH_KEY id
-#define SH_HASH_KEY(table, key) hash_bytes((key).bytes, sizeof((key).bytes))
+#define SH_HASH_KEY(table, key) bank_uuid_hash(&(key))
 #define SH_EQUAL(table, a, b) bank_uuid_equal(&(a), &(b))
 #define SH_SCOPE static inline
 #define SH_DECLARE

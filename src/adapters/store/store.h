@@ -60,6 +60,18 @@ bank_uuid_from_datum(Datum datum, BankUuid *uuid)
 	memcpy(uuid->bytes, DatumGetPointer(datum), sizeof(uuid->bytes));
 }
 
+/* Hash of an identifier; also of one that shows no randomness, such as 0…1, 0…2. */
+static inline uint32
+bank_uuid_hash(const BankUuid *uuid)
+{
+	uint64		halves[2];
+
+	memcpy(halves, uuid->bytes, sizeof(halves));
+	halves[0] = (halves[0] ^ (halves[1] >> 32)) * UINT64CONST(0x9e3779b97f4a7c15);
+	halves[1] = (halves[1] ^ (halves[0] >> 32)) * UINT64CONST(0xc2b2ae3d27d4eb4f);
+	return (uint32) (halves[1] >> 32);
+}
+
 /* account_rows.c */
 #define BANK_ACCOUNT_COLUMNS \
 	"account_id, version, debits, credits, position, held, overdraft_limit, recorded_at, " \
