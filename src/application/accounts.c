@@ -167,6 +167,7 @@ bank_accounts_create_house(const char *code, const char *currency, const BankOpt
 	BankAccount account;
 	BankHouseLookup lookup;
 	BankUuid	account_id;
+	bool		exists;
 	bool		done;
 
 	if (code == NULL)
@@ -186,20 +187,14 @@ bank_accounts_create_house(const char *code, const char *currency, const BankOpt
 
 	if (!bank_accounts_check_new(options, error))
 		return false;
-	if (bank_store_house_exists(code, currency))
-	{
-		/* perhaps it was this very command that was waited for */
-		if (!bank_command_find(options, outcome, &done, error))
-			return false;
-		return done || bank_error_set(error, BANK_ACCOUNT_EXISTS, "House account: %s in %s", code,
-									  currency);
-	}
+	exists = bank_store_house_exists(code, currency);
 	bank_clock_new_uuid(&account_id);
+	/* perhaps it was this very command that was waited for */
 	if (!bank_command_claim(options, &account_id, 1, outcome, &done, error))
 		return false;
 	if (done)
 		return true;
-	if (bank_store_lock_house(code, currency, &account, &lookup) || lookup.known)
+	if (exists || bank_store_lock_house(code, currency, &account, &lookup) || lookup.known)
 		return bank_error_set(error, BANK_ACCOUNT_EXISTS, "House account: %s in %s", code,
 							  currency);
 	if (!bank_accounts_decide_stripe(code, currency, &lookup, &account_id, &outcome->event, error))
