@@ -1,7 +1,7 @@
 # Makefile of the banking extension (PGXS).
 #
-#   make                  build banking.so and the install script
-#   make install          install both into the PostgreSQL of PG_CONFIG (as root or with sudo)
+#   make                  build banking.so, the sinks (banking_http.so) and the install script
+#   make install          install them into the PostgreSQL of PG_CONFIG (as root or with sudo)
 #   make installcheck     SQL and isolation tests against a running server (PGHOST, PGPORT)
 #   make test             everything: build, lint and all tests (./runtests)
 #   make domain-check     unit and property tests and a short fuzz run, no server needed
@@ -11,9 +11,11 @@
 #   make bench            benchmarks, printed as ratios
 #   make clean
 #
-# Variables: PG_CONFIG (which PostgreSQL), WERROR= (let warnings pass on a compiler we have not met).
+# Variables: PG_CONFIG (which PostgreSQL), CURL_CONFIG (which libcurl), WERROR= (let warnings pass
+# on a compiler we have not met).
 
 PG_CONFIG ?= pg_config
+CURL_CONFIG ?= curl-config
 
 MODULE_big = banking
 EXTENSION = banking
@@ -46,13 +48,19 @@ DATA_built = $(INSTALL_SCRIPT_SQL)
 SOURCES = $(sort $(wildcard src/domain/*.c src/application/*.c src/adapters/*/*.c))
 OBJS = $(SOURCES:.c=.o)
 
+# Nobody loads libcurl but who loads the sink.
+HTTP_OBJS = $(patsubst %.c,%.o,$(sort $(wildcard src/adapters/sinks/http/*.c))) src/domain/delivery.o
+
+# What sinks of others are compiled with: -I$(pg_config --includedir-server)/extension/banking
+SINK_HEADERS = ports/event_sink.h domain/delivery.h
+
 # PostgreSQL's own headers count as system headers, so that our warnings are about our code.
 # Only what PGDLLEXPORT marks leaves the library: servers before 16 do not define it on ELF systems.
 WERROR ?= -Werror
 PG_CPPFLAGS = -Isrc -DBANK_VERSION='"$(EXTVERSION)"' -isystem $(shell $(PG_CONFIG) --includedir-server)
 PG_CFLAGS = -Wall -Wextra $(WERROR) -fvisibility=hidden -MMD -MP
 
-EXTRA_CLEAN = $(OBJS:.o=.d) build
+EXTRA_CLEAN = $(OBJS:.o=.d) $(HTTP_OBJS) $(HTTP_OBJS:.o=.d) banking_http.so build
 
 # Each SQL test has a database of its own, which PGXS's rule does not do: scripts/installcheck.
 NO_INSTALLCHECK = 1
@@ -63,7 +71,28 @@ override with_llvm = no
 PGXS := $(shell $(PG_CONFIG) --pgxs)
 include $(PGXS)
 
--include $(OBJS:.o=.d)
+-include $(OBJS:.o=.d) $(HTTP_OBJS:.o=.d)
+
+# PGXS builds one library. This is what its rules do for that one.
+HTTP_SINK = banking_http$(DLSUFFIX)
+SINK_INCLUDEDIR = $(includedir_server)/extension/$(EXTENSION)
+
+all: $(HTTP_SINK)
+
+$(filter src/adapters/sinks/%,$(HTTP_OBJS)): override CPPFLAGS += $(shell $(CURL_CONFIG) --cflags)
+
+$(HTTP_SINK): $(HTTP_OBJS)
+	$(LINK.shared) -o $@ $(HTTP_OBJS) $(LDFLAGS) $(LDFLAGS_SL) $(shell $(CURL_CONFIG) --libs)
+
+install: install-sinks
+install-sinks: $(HTTP_SINK) installdirs
+	$(INSTALL_SHLIB) $(HTTP_SINK) '$(DESTDIR)$(pkglibdir)/$(HTTP_SINK)'
+	$(MKDIR_P) $(foreach dir,$(sort $(dir $(SINK_HEADERS))),'$(DESTDIR)$(SINK_INCLUDEDIR)/$(dir)')
+	$(foreach header,$(SINK_HEADERS),$(INSTALL_DATA) src/$(header) '$(DESTDIR)$(SINK_INCLUDEDIR)/$(header)';)
+
+uninstall: uninstall-sinks
+uninstall-sinks:
+	rm -f '$(DESTDIR)$(pkglibdir)/$(HTTP_SINK)' $(foreach header,$(SINK_HEADERS),'$(DESTDIR)$(SINK_INCLUDEDIR)/$(header)')
 
 $(INSTALL_SCRIPT_SQL): $(SQL_FILES) banking.control
 	cat $(SQL_FILES) > $@.tmp
@@ -75,9 +104,9 @@ SERVER_NOW := $(shell $(PG_CONFIG) --version; $(PG_CONFIG) --includedir-server)
 ifneq ($(SERVER_NOW),$(file < $(SERVER_STAMP)))
 $(shell mkdir -p build && printf '%s' '$(SERVER_NOW)' > $(SERVER_STAMP))
 endif
-$(OBJS): $(SERVER_STAMP)
+$(OBJS) $(HTTP_OBJS): $(SERVER_STAMP)
 
-.PHONY: installcheck test domain-check fuzz lint bench sanitize
+.PHONY: install-sinks uninstall-sinks installcheck test domain-check fuzz lint bench sanitize
 
 installcheck:
 	PG_CONFIG='$(PG_CONFIG)' scripts/installcheck

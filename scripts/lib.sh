@@ -73,3 +73,31 @@ as_server_user()
 		setpriv --reuid="$user" --regid="$(id -g "$user")" --init-groups --inh-caps=-all -- "$@"
 	fi
 }
+
+# relay_tour CLUSTER DATABASE: examples/relay.sql in a database of a throw-away cluster, with
+# examples/receive_webhook as the other system. The receiver runs as server_user, on a free port of
+# 127.0.0.1 and with its files in the cluster's directory; it ends with this.
+relay_tour()
+(
+	cluster=$1 database=$2 receiver='' port=''
+	directory=$(readlink -f "$cluster")/receiver
+	secret=whsec_$(head -c 32 /dev/urandom | base64)
+
+	trap '[ -z "$receiver" ] || kill -- "-$receiver"' EXIT
+	trap 'exit 130' HUP INT TERM
+	as_server_user mkdir -p "$directory"
+	: >"$directory/log"
+	set -m
+	WEBHOOK_SECRET=$secret as_server_user perl - 0 "$directory/outage" \
+		<examples/receive_webhook >"$directory/received" 2>"$directory/log" &
+	set +m
+	receiver=$!
+	for _ in {1..100}; do
+		port=$(sed -n 's|.*http://127.0.0.1:\([0-9]*\)/$|\1|p' "$directory/log")
+		[ -z "$port" ] || break
+		sleep 0.1
+	done
+	[ -n "$port" ] || fail "the receiver did not start: $(cat "$directory/log")"
+	RECEIVED=$directory/received OUTAGE=$directory/outage scripts/cluster psql "$cluster" -X \
+		-d "$database" -v "url=http://127.0.0.1:$port/" -v "secret=$secret" -f examples/relay.sql
+)

@@ -25,6 +25,7 @@ CREATE TABLE bank.accounts (
   stripe integer,
   house_account_id uuid,
   next_expiry timestamptz,
+  limits_version bigint NOT NULL,
   CONSTRAINT accounts_pkey PRIMARY KEY (account_id),
   CONSTRAINT accounts_number_key UNIQUE (account_number)
 ) WITH (fillfactor = 50);
@@ -60,6 +61,7 @@ COMMENT ON COLUMN bank.accounts.house_code IS 'Code of the house account; null f
 COMMENT ON COLUMN bank.accounts.stripe IS 'Number of the stripe of the house account.';
 COMMENT ON COLUMN bank.accounts.house_account_id IS 'Identifier of the logical house account all whose stripes add up to its balance.';
 COMMENT ON COLUMN bank.accounts.next_expiry IS 'The earliest expires_at among the open holds; null when there is none.';
+COMMENT ON COLUMN bank.accounts.limits_version IS 'Version of the event that set the limits.';
 
 -- Movements, and events of holds, whose business time lies before that of an earlier one of the
 -- same stream. Few or none in most ledgers; they let bank_balance_at stay exact.

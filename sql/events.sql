@@ -36,6 +36,7 @@ CREATE TABLE bank.events (
   peer_held bigint,
   expires_at timestamptz,
   hold_id uuid,
+  limits_before bigint,
   CONSTRAINT events_pkey PRIMARY KEY (aggregate_id, version),
   CONSTRAINT events_peer_key UNIQUE (peer_id, peer_version),
   CONSTRAINT events_position_key UNIQUE (position)
@@ -64,12 +65,9 @@ COMMENT ON COLUMN bank.events.held IS 'What open holds reserve of aggregate_id a
 COMMENT ON COLUMN bank.events.peer_held IS 'What they reserve of peer_id.';
 COMMENT ON COLUMN bank.events.expires_at IS 'When the hold expires; of hold.created only.';
 COMMENT ON COLUMN bank.events.hold_id IS 'The hold the event is about: the event_id of its hold.created.';
+COMMENT ON COLUMN bank.events.limits_before IS 'Of account.limits_changed: the version of the event that set the limits before.';
 
 CREATE INDEX events_transaction ON bank.events (transaction_id);
-
--- Limits at a moment of the past.
-CREATE INDEX events_limits ON bank.events (aggregate_id, version)
-  WHERE event_type IN ('account.created', 'account.limits_changed');
 
 -- One outcome per idempotency key. The outcome is an event, named by its place
 -- in its stream, which is known before the event is appended; or a refusal.

@@ -239,16 +239,32 @@ $$;
 COMMENT ON FUNCTION bank.balance_at(uuid, timestamptz, boolean) IS
   'Version, balance and what was held, in minor units, of one account or stripe at a moment; O(log n) of the stream, plus the back-dated movements after it.';
 
+-- Each change of limits names the one before it.
 CREATE FUNCTION bank.overdraft_limit_at(account_id uuid, at timestamptz, as_recorded boolean) RETURNS numeric
-  LANGUAGE sql STABLE PARALLEL SAFE
+  LANGUAGE plpgsql STABLE PARALLEL SAFE
   SET search_path = pg_catalog, pg_temp
-BEGIN ATOMIC
-  SELECT (e.data ->> 'overdraft_limit')::numeric FROM bank.events AS e
-  WHERE e.aggregate_id = overdraft_limit_at.account_id
-    AND e.event_type IN ('account.created', 'account.limits_changed')
-    AND CASE WHEN as_recorded THEN e.recorded_at ELSE COALESCE(e.occurred_at, e.recorded_at) END <= at
-  ORDER BY e.version DESC LIMIT 1;
-END;
+AS $$
+DECLARE
+  place bigint;
+  event record;
+BEGIN
+  SELECT a.limits_version INTO place FROM bank.accounts AS a
+  WHERE a.account_id = overdraft_limit_at.account_id;
+  LOOP
+    SELECT e.data ->> 'overdraft_limit' AS overdraft_limit, e.limits_before,
+           CASE WHEN as_recorded THEN e.recorded_at ELSE COALESCE(e.occurred_at, e.recorded_at) END AS since
+    INTO event FROM bank.events AS e
+    WHERE e.aggregate_id = overdraft_limit_at.account_id AND e.version = place;
+    IF NOT FOUND THEN
+      RETURN NULL;
+    END IF;
+    IF event.since <= at THEN
+      RETURN event.overdraft_limit::numeric;
+    END IF;
+    place := event.limits_before;
+  END LOOP;
+END
+$$;
 COMMENT ON FUNCTION bank.overdraft_limit_at(uuid, timestamptz, boolean) IS
   'The overdraft limit of a customer''s account at a moment; null before it was created.';
 

@@ -3,8 +3,8 @@
  *		Create, freeze, unfreeze, close, limits; stripes of house accounts.
  *
  * Locks: the one account a command is about. A new account with a chosen
- * identifier waits for a concurrent creation of the same one, before its key is
- * claimed; else see command.c for the order of all steps.
+ * identifier, and a new house account, wait for a concurrent creation of the same
+ * one, before the key is claimed; else see command.c for the order of all steps.
  *
  * A house account is many rows, its stripes, so that deposits never queue on
  * one. A session that finds none for itself opens one, with an
@@ -16,6 +16,8 @@
 #include "domain/currency.h"
 #include "ports/clock.h"
 #include "ports/event_store.h"
+
+#include <stdlib.h>
 
 /* A currency argument. BK014, BK021. */
 static bool
@@ -163,6 +165,7 @@ bank_accounts_create_house(const char *code, const char *currency, const BankOpt
 	BankAccount account;
 	BankHouseLookup lookup;
 	BankUuid	account_id;
+	bool		exists;
 	bool		done;
 
 	if (code == NULL)
@@ -180,14 +183,16 @@ bank_accounts_create_house(const char *code, const char *currency, const BankOpt
 	if (done)
 		return true;
 
+	if (!bank_accounts_check_new(options, error))
+		return false;
+	exists = bank_store_house_exists(code, currency);
 	bank_clock_new_uuid(&account_id);
+	/* perhaps it was this very command that was waited for */
 	if (!bank_command_claim(options, &account_id, 1, outcome, &done, error))
 		return false;
 	if (done)
 		return true;
-	if (!bank_accounts_check_new(options, error))
-		return false;
-	if (bank_store_lock_house(code, currency, &account, &lookup) || lookup.known)
+	if (exists || bank_store_lock_house(code, currency, &account, &lookup) || lookup.known)
 		return bank_error_set(error, BANK_ACCOUNT_EXISTS, "House account: %s in %s", code,
 							  currency);
 	if (!bank_accounts_decide_stripe(code, currency, &lookup, &account_id, &outcome->event, error))
@@ -260,6 +265,16 @@ bank_accounts_expire(BankLocked *locked)
 	locked->account.next_expiry = next_expiry;
 }
 
+/* The same for one account, when the time of the command is known. */
+void
+bank_accounts_settle_at(BankLocked *locked, int64_t at)
+{
+	locked->at = at;
+	locked->seen_version = locked->account.version;
+	if (locked->account.next_expiry <= at)
+		bank_accounts_expire(locked);
+}
+
 /*
  * With all accounts of the command locked: the time of the command, which is the
  * recorded_at of all its events, so that nothing can expire between its checks and its
@@ -278,12 +293,7 @@ bank_accounts_settle(BankLocked *const *locked, int n)
 			at = locked[i]->account.recorded_at;
 	}
 	for (i = 0; i < n; i++)
-	{
-		locked[i]->at = at;
-		locked[i]->seen_version = locked[i]->account.version;
-		if (locked[i]->account.next_expiry <= at)
-			bank_accounts_expire(locked[i]);
-	}
+		bank_accounts_settle_at(locked[i], at);
 	return at;
 }
 
@@ -335,6 +345,38 @@ bank_accounts_lock(const BankUuid *account_id, BankLocked *locked, BankError *er
 	if (bank_store_house_of(account_id, code, currency))
 		return bank_accounts_lock_house(code, currency, locked, error);
 	return bank_command_not_found(account_id, error);
+}
+
+/* Order of identifiers, for qsort. */
+static int
+bank_accounts_compare(const void *a, const void *b)
+{
+	return bank_uuid_compare(a, b);
+}
+
+/*
+ * Lock those customers' accounts among these that there are, each once and in
+ * order: who is about to run several commands in one transaction does not
+ * deadlock with another one. Sorts the identifiers.
+ */
+void
+bank_accounts_lock_all(BankUuid *account_ids, int n)
+{
+	BankAccount *state = bank_store_allocate(sizeof(BankAccount));
+	BankAccount **states = bank_store_allocate((size_t) n * sizeof(BankAccount *));
+	bool	   *found = bank_store_allocate((size_t) n * sizeof(bool));
+	int			different = 0;
+	int			i;
+
+	qsort(account_ids, (size_t) n, sizeof(BankUuid), bank_accounts_compare);
+	for (i = 0; i < n; i++)
+	{
+		if (different > 0 && bank_uuid_equal(&account_ids[i], &account_ids[different - 1]))
+			continue;
+		states[different] = state;	/* nobody looks at it */
+		account_ids[different++] = account_ids[i];
+	}
+	bank_store_lock_accounts(account_ids, different, states, found);
 }
 
 /* Which decision a command about one account takes. */

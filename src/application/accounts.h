@@ -60,8 +60,10 @@ extern bool bank_accounts_lock(const BankUuid *account_id, BankLocked *locked, B
 extern bool bank_accounts_lock_house(const char *code, const char *currency, BankLocked *locked,
 									 BankError *error);
 extern int64_t bank_accounts_settle(BankLocked *const *locked, int n);
+extern void bank_accounts_settle_at(BankLocked *locked, int64_t at);
 extern bool bank_accounts_check_version(const BankLocked *locked, const BankOptions *options,
 										BankError *error);
 extern void bank_accounts_open(BankLocked *locked);
+extern void bank_accounts_lock_all(BankUuid *account_ids, int n);
 
 #endif							/* BANK_APPLICATION_ACCOUNTS_H */

@@ -33,8 +33,9 @@ typedef struct BankBatchAccount
 	BankUuid	id;				/* as the orders name it */
 	bool		found;
 	struct BankBatchAccount *same;	/* another name of the same stripe; NULL: none before */
-	BankLocked	before;
+	BankAccount before;
 	BankAccount now;
+	BankLocked *pending;		/* what must be appended before its first event; NULL: nothing */
 } BankBatchAccount;
 
 /* What an order has changed, to take it back when its chain fails. */
@@ -49,24 +50,16 @@ typedef struct BankBatchEntry
 {
 	BankBatchAccount *from;		/* NULL: refused by its arguments alone */
 	BankBatchAccount *to;
+	struct BankBatchKey *key;	/* NULL: it has none */
 } BankBatchEntry;
 
-/* What is known of the key of an order. */
+/* An order that has a key, and what is known of it. */
 typedef struct BankBatchKey
 {
-	BankRequest request;
-	BankKeyState state;			/* what the store knows of it */
-	BankEvent	replay;			/* when state is BANK_KEY_REPLAY */
-	BankError	denial;			/* when state is BANK_KEY_DENIED */
-	int			earlier;		/* the order before it with the same key, or -1 */
+	BankKey		key;
+	int			i;				/* the order */
+	struct BankBatchKey *earlier;	/* of the order before it with the same key; NULL: none */
 } BankBatchKey;
-
-/* An order with a key, for sorting by key and then by sequence. */
-typedef struct BankKeyedOrder
-{
-	const char *key;
-	int			i;
-} BankKeyedOrder;
 
 typedef struct BankBatch
 {
@@ -74,9 +67,9 @@ typedef struct BankBatch
 	BankOrderResult *results;
 	int			n;
 	BankBatchEntry *entries;
-	BankBatchKey *keys;			/* NULL: no order has a key */
-	BankKeyedOrder *keyed;		/* the orders that have one, in the order of keys */
-	int			n_keyed;
+	BankBatchKey *keys;			/* of the orders that have one, in the order of keys */
+	BankKey   **found;			/* these keys for the store; later those to claim */
+	int			n_keys;
 	BankBatchAccount *accounts; /* in identifier order */
 	int			n_accounts;
 	BankBatchUndo *undo;		/* of the chain being decided */
@@ -130,7 +123,7 @@ bank_batch_prepare(BankBatch *batch)
 {
 	BankUuid   *ids = bank_store_allocate(2 * (size_t) batch->n * sizeof(BankUuid));
 	int			n_ids = 0;
-	bool		keyed = false;
+	int			n_keys = 0;
 	int			i;
 
 	for (i = 0; i < batch->n; i++)
@@ -146,7 +139,7 @@ bank_batch_prepare(BankBatch *batch)
 		}
 		ids[n_ids++] = *batch->orders[i].from_account;
 		ids[n_ids++] = *batch->orders[i].to_account;
-		keyed = keyed || batch->orders[i].options.key != NULL;
+		n_keys += batch->orders[i].options.key != NULL;
 	}
 	qsort(ids, (size_t) n_ids, sizeof(BankUuid), bank_batch_compare);
 	batch->accounts = bank_store_allocate((size_t) n_ids * sizeof(BankBatchAccount));
@@ -157,11 +150,8 @@ bank_batch_prepare(BankBatch *batch)
 			continue;
 		batch->accounts[batch->n_accounts++].id = ids[i];
 	}
-	if (keyed)
-	{
-		batch->keys = bank_store_allocate((size_t) batch->n * sizeof(BankBatchKey));
-		batch->keyed = bank_store_allocate((size_t) batch->n * sizeof(BankKeyedOrder));
-	}
+	batch->keys = bank_store_allocate((size_t) n_keys * sizeof(BankBatchKey));
+	batch->found = bank_store_allocate((size_t) n_keys * sizeof(BankKey *));
 }
 
 /* The account that was locked before as this stripe of a house account, or NULL. */
@@ -172,7 +162,7 @@ bank_batch_find_house(BankBatch *batch, int end, const char *code, const char *c
 
 	for (i = 0; i < end; i++)
 	{
-		const BankAccount *account = &batch->accounts[i].before.account;
+		const BankAccount *account = &batch->accounts[i].before;
 
 		if (batch->accounts[i].found && strcmp(account->opening.house_code, code) == 0 &&
 			memcmp(account->currency, currency, sizeof(account->currency)) == 0)
@@ -185,14 +175,20 @@ bank_batch_find_house(BankBatch *batch, int end, const char *code, const char *c
 static void
 bank_batch_lock(BankBatch *batch)
 {
+	size_t		n = (size_t) batch->n_accounts;
+	BankUuid   *ids = bank_store_allocate(n * sizeof(BankUuid));
+	BankAccount **states = bank_store_allocate(n * sizeof(BankAccount *));
+	bool	   *found = bank_store_allocate(n * sizeof(bool));
 	int			i;
 
 	for (i = 0; i < batch->n_accounts; i++)
 	{
-		BankBatchAccount *account = &batch->accounts[i];
-
-		account->found = bank_store_lock_account(&account->id, &account->before.account);
+		ids[i] = batch->accounts[i].id;
+		states[i] = &batch->accounts[i].before;
 	}
+	bank_store_lock_accounts(ids, batch->n_accounts, states, found);
+	for (i = 0; i < batch->n_accounts; i++)
+		batch->accounts[i].found = found[i];
 	for (i = 0; i < batch->n_accounts; i++)
 	{
 		BankBatchAccount *account = &batch->accounts[i];
@@ -203,8 +199,11 @@ bank_batch_lock(BankBatch *batch)
 		if (account->found || !bank_store_house_of(&account->id, code, currency))
 			continue;
 		account->same = bank_batch_find_house(batch, i, code, currency);
-		if (account->same == NULL)
-			account->found = bank_accounts_lock_house(code, currency, &account->before, &ignored);
+		if (account->same != NULL)
+			continue;
+		account->pending = bank_store_allocate(sizeof(BankLocked));
+		account->found = bank_accounts_lock_house(code, currency, account->pending, &ignored);
+		account->before = account->pending->account;
 	}
 	for (i = 0; i < batch->n; i++)
 	{
@@ -215,67 +214,92 @@ bank_batch_lock(BankBatch *batch)
 	}
 }
 
-/* The time of the batch, see bank_accounts_settle. */
+/*
+ * The time of the batch, as bank_accounts_settle says; accounts with holds that have
+ * expired by then are settled.
+ */
 static int64_t
 bank_batch_settle(BankBatch *batch)
 {
-	BankLocked **locked = bank_store_allocate((size_t) batch->n_accounts * sizeof(BankLocked *));
-	int			n = 0;
+	int64_t		at = bank_clock_now();
 	int			i;
 
 	for (i = 0; i < batch->n_accounts; i++)
 	{
-		if (batch->accounts[i].found)
-			locked[n++] = &batch->accounts[i].before;
+		if (batch->accounts[i].found && at < batch->accounts[i].before.recorded_at)
+			at = batch->accounts[i].before.recorded_at;
 	}
-	return bank_accounts_settle(locked, n);
+	for (i = 0; i < batch->n_accounts; i++)
+	{
+		BankBatchAccount *account = &batch->accounts[i];
+
+		if (!account->found || (account->pending == NULL && account->before.next_expiry > at))
+			continue;
+		if (account->pending == NULL)
+		{
+			account->pending = bank_store_allocate(sizeof(BankLocked));
+			account->pending->account = account->before;
+		}
+		bank_accounts_settle_at(account->pending, at);
+		account->before = account->pending->account;
+	}
+	return at;
 }
 
-/* Order of keyed orders, for qsort. */
+/* Order of keyed orders by key and then by sequence, for qsort. */
 static int
 bank_batch_compare_keys(const void *a, const void *b)
 {
-	const BankKeyedOrder *x = a;
-	const BankKeyedOrder *y = b;
-	int			order = strcmp(x->key, y->key);
+	const BankBatchKey *x = a;
+	const BankBatchKey *y = b;
+	int			order = strcmp(x->key.key, y->key.key);
 
 	return order != 0 ? order : (x->i > y->i) - (x->i < y->i);
+}
+
+/* List the orders that have a key, and what they ask for. */
+static void
+bank_batch_list_keys(BankBatch *batch)
+{
+	int			i;
+
+	for (i = 0; i < batch->n; i++)
+	{
+		const BankOrder *order = &batch->orders[i];
+		BankBatchKey *key;
+		BankRequest request;
+
+		if (batch->entries[i].from == NULL || order->options.key == NULL)
+			continue;
+		bank_request_begin(&request, "transfer", &order->options);
+		bank_request_uuid(&request, order->from_account);
+		bank_request_uuid(&request, order->to_account);
+		bank_request_money(&request, order->amount);
+		key = &batch->keys[batch->n_keys++];
+		key->i = i;
+		key->key.key = order->options.key;
+		bank_store_hash_request(request.text, key->key.request_hash);
+	}
+	qsort(batch->keys, (size_t) batch->n_keys, sizeof(BankBatchKey), bank_batch_compare_keys);
+	for (i = 0; i < batch->n_keys; i++)
+		batch->entries[batch->keys[i].i].key = &batch->keys[i];
 }
 
 /* Step 3: what is known of the orders' keys, in the store and within the batch. */
 static void
 bank_batch_find_keys(BankBatch *batch)
 {
-	int			i;
+	int			k;
 
-	if (batch->keys == NULL)
-		return;
-	batch->n_keyed = 0;
-	for (i = 0; i < batch->n; i++)
+	for (k = 0; k < batch->n_keys; k++)
 	{
-		const BankOrder *order = &batch->orders[i];
-		BankBatchKey *key = &batch->keys[i];
+		BankBatchKey *key = &batch->keys[k];
 
-		key->state = BANK_KEY_FREE;
-		key->earlier = -1;
-		if (batch->entries[i].from == NULL || order->options.key == NULL)
-			continue;
-		bank_request_begin(&key->request, "transfer", &order->options);
-		bank_request_uuid(&key->request, order->from_account);
-		bank_request_uuid(&key->request, order->to_account);
-		bank_request_money(&key->request, order->amount);
-		key->state = bank_store_find_key(order->options.key, key->request.text, &key->replay,
-										 &key->denial);
-		batch->keyed[batch->n_keyed].key = order->options.key;
-		batch->keyed[batch->n_keyed++].i = i;
+		batch->found[k] = &key->key;
+		key->earlier = k > 0 && strcmp(key->key.key, key[-1].key.key) == 0 ? key - 1 : NULL;
 	}
-	qsort(batch->keyed, (size_t) batch->n_keyed, sizeof(BankKeyedOrder),
-		  bank_batch_compare_keys);
-	for (i = 1; i < batch->n_keyed; i++)
-	{
-		if (strcmp(batch->keyed[i].key, batch->keyed[i - 1].key) == 0)
-			batch->keys[batch->keyed[i].i].earlier = batch->keyed[i - 1].i;
-	}
+	if (batch->n_keys > 0)
+		bank_store_find_keys(batch->found, batch->n_keys);
 }
 
 /* Has this order been accepted in this batch, not replayed? */
@@ -286,16 +310,16 @@ bank_batch_accepted(const BankBatch *batch, int i)
 		!batch->results[i].replayed;
 }
 
-/* The accepted order of this batch before this one that has the same key, or -1. */
-static int
-bank_batch_same_key(const BankBatch *batch, int i)
+/* The key of the accepted order of this batch before this one that has the same, or NULL. */
+static BankBatchKey *
+bank_batch_same_key(const BankBatch *batch, BankBatchKey *key)
 {
-	int			earlier = batch->keys[i].earlier;
+	BankBatchKey *earlier = key->earlier;
 
-	while (earlier >= 0 && !bank_batch_accepted(batch, earlier))
-		earlier = batch->keys[earlier].earlier;
+	while (earlier != NULL && !bank_batch_accepted(batch, earlier->i))
+		earlier = earlier->earlier;
 	/* what is refused by now stays refused: the next one need not walk here again */
-	batch->keys[i].earlier = earlier;
+	key->earlier = earlier;
 	return earlier;
 }
 
@@ -304,28 +328,28 @@ static bool
 bank_batch_replay(BankBatch *batch, int i)
 {
 	BankOrderResult *result = &batch->results[i];
-	BankBatchKey *key;
+	BankBatchKey *key = batch->entries[i].key;
+	BankBatchKey *earlier;
 	BankError	error;
-	int			earlier;
 
-	if (batch->keys == NULL || batch->orders[i].options.key == NULL)
+	if (key == NULL)
 		return false;
-	key = &batch->keys[i];
-	earlier = bank_batch_same_key(batch, i);
-	if (key->state == BANK_KEY_REFUSED ||
-		(earlier >= 0 && strcmp(batch->keys[earlier].request.text, key->request.text) != 0))
+	earlier = bank_batch_same_key(batch, key);
+	if (key->key.state == BANK_KEY_REFUSED ||
+		(earlier != NULL && memcmp(earlier->key.request_hash, key->key.request_hash,
+								   BANK_REQUEST_HASH) != 0))
 	{
-		bank_command_key_reused(batch->orders[i].options.key, &error);
+		bank_command_key_reused(key->key.key, &error);
 		bank_batch_refuse(batch, i, &error);
 		return true;
 	}
-	if (key->state == BANK_KEY_FREE && earlier < 0)
+	if (key->key.state == BANK_KEY_FREE && earlier == NULL)
 		return false;
 	result->replayed = true;
-	if (key->state == BANK_KEY_DENIED)
-		result->error = &key->denial;
+	if (key->key.state == BANK_KEY_DENIED)
+		result->error = key->key.denial;
 	else
-		result->event = earlier >= 0 ? batch->results[earlier].event : key->replay;
+		result->event = earlier != NULL ? batch->results[earlier->i].event : *key->key.first;
 	return true;
 }
 
@@ -425,7 +449,7 @@ bank_batch_decide_all(BankBatch *batch)
 	int			last;
 
 	for (first = 0; first < batch->n_accounts; first++)
-		batch->accounts[first].now = batch->accounts[first].before.account;
+		batch->accounts[first].now = batch->accounts[first].before;
 	for (first = 0; first < batch->n; first = last + 1)
 	{
 		int			failed = -1;
@@ -446,35 +470,27 @@ bank_batch_decide_all(BankBatch *batch)
 }
 
 /*
- * Step 5: claim the keys of accepted orders, in the order of keys, so that two
- * batches do not wait for each other. False, with nothing claimed: a concurrent call was
- * first with one.
+ * Step 5: claim the keys of accepted orders. False, with nothing claimed: a
+ * concurrent call was first with one.
  */
 static bool
-bank_batch_claim(const BankBatch *batch)
+bank_batch_claim(BankBatch *batch)
 {
+	int			n = 0;
 	int			k;
 
-	for (k = 0; k < batch->n_keyed; k++)
+	for (k = 0; k < batch->n_keys; k++)
 	{
-		int			i = batch->keyed[k].i;
-		const BankEvent *event = &batch->results[i].event;
-		BankEvent	first;
-		BankError	error;
+		BankBatchKey *key = &batch->keys[k];
+		const BankEvent *event = &batch->results[key->i].event;
 
-		if (!bank_batch_accepted(batch, i) ||
-			bank_store_claim_key(batch->keyed[k].key, batch->keys[i].request.text,
-								 &event->aggregate_id, event->version, &first,
-								 &error) == BANK_KEY_FREE)
+		if (!bank_batch_accepted(batch, key->i))
 			continue;
-		while (k-- > 0)
-		{
-			if (bank_batch_accepted(batch, batch->keyed[k].i))
-				bank_store_release_key(batch->keyed[k].key);
-		}
-		return false;
+		key->key.aggregate_id = event->aggregate_id;
+		key->key.version = event->version;
+		batch->found[n++] = &key->key;
 	}
-	return true;
+	return n == 0 || bank_store_claim_keys(batch->found, n);
 }
 
 /* Step 6: append what is pending on the accounts of accepted orders, and all events at once. */
@@ -492,10 +508,14 @@ bank_batch_append(BankBatch *batch)
 	{
 		BankBatchAccount *account = &batch->accounts[i];
 
-		if (!account->found || account->now.version == account->before.account.version)
+		if (!account->found || account->now.version == account->before.version)
 			continue;
-		bank_accounts_open(&account->before);
-		before[n_before++] = &account->before.account;
+		if (account->pending != NULL)
+		{
+			bank_accounts_open(account->pending);
+			account->before = account->pending->account;
+		}
+		before[n_before++] = &account->before;
 	}
 	for (i = 0; i < batch->n; i++)
 	{
@@ -509,11 +529,14 @@ bank_batch_append(BankBatch *batch)
 	}
 	if (n_events > 0)
 		bank_store_append_all(events, n_events, before, n_before);
-	for (i = 0; batch->keys != NULL && i < batch->n; i++)
+	for (i = 0; i < batch->n_keys; i++)
 	{
+		BankBatchKey *key = &batch->keys[i];
+
 		/* a replay of an order of this batch was copied before it was complete */
-		if (batch->results[i].replayed && batch->keys[i].state == BANK_KEY_FREE)
-			batch->results[i].event = batch->results[bank_batch_same_key(batch, i)].event;
+		if (batch->results[key->i].replayed && key->key.state == BANK_KEY_FREE)
+			batch->results[key->i].event =
+				batch->results[bank_batch_same_key(batch, key)->i].event;
 	}
 }
 
@@ -552,6 +575,7 @@ bank_batch_post(const BankOrder *orders, int n, BankOrderResult *results, BankEr
 	bank_batch_prepare(&batch);
 	bank_batch_lock(&batch);
 	batch.recorded_at = bank_batch_settle(&batch);
+	bank_batch_list_keys(&batch);
 	for (;;)
 	{
 		bank_batch_find_keys(&batch);

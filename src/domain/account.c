@@ -267,6 +267,7 @@ bank_account_decide_limits(const BankAccount *account, const BankLimits *limits,
 							  bank_figure(account->held, account->currency).text);
 	bank_event_begin(event, BANK_EVENT_LIMITS_CHANGED, account);
 	event->limits = *limits;
+	event->limits_before = account->limits_version;
 	return true;
 }
 
@@ -444,7 +445,7 @@ bank_account_check(const BankAccount *account, const BankEvent *event, bool as_p
 	if (event->type == BANK_EVENT_LIMITS_CHANGED)
 	{
 		after.limits = event->limits;
-		if (!bank_limits_sound(&event->limits))
+		if (!bank_limits_sound(&event->limits) || event->limits_before != account->limits_version)
 			flaws |= BANK_FLAW_SHAPE;
 	}
 	if (event->type == BANK_EVENT_CLOSED &&
@@ -471,6 +472,7 @@ bank_account_apply(BankAccount *account, const BankEvent *event, bool as_peer)
 		account->created_at = event->recorded_at;
 		account->business_at = INT64_MIN;
 		account->next_expiry = BANK_NO_EXPIRY;
+		account->limits_version = event->version;
 		account->opening = event->opening;
 	}
 	else if (event->type == BANK_EVENT_FROZEN)
@@ -480,7 +482,10 @@ bank_account_apply(BankAccount *account, const BankEvent *event, bool as_peer)
 	else if (event->type == BANK_EVENT_CLOSED)
 		account->status = BANK_STATUS_CLOSED;
 	else if (event->type == BANK_EVENT_LIMITS_CHANGED)
+	{
 		account->limits = event->limits;
+		account->limits_version = event->version;
+	}
 	else if (bank_event_is_movement(event->type))
 	{
 		int64_t		balance = as_peer ? event->peer_balance : event->balance;

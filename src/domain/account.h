@@ -29,6 +29,7 @@ typedef struct BankAccount
 	int64_t		held;			/* part of the balance that is reserved, >= 0 */
 	int64_t		next_expiry;	/* of its open holds, the earliest; BANK_NO_EXPIRY: none open */
 	BankLimits	limits;
+	int64_t		limits_version; /* of the event that set them */
 	int64_t		created_at;
 	int64_t		recorded_at;	/* of the last event of the stream */
 	int64_t		position;		/* of the last event of the stream */

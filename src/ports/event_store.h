@@ -23,6 +23,14 @@
 extern bool bank_store_lock_account(const BankUuid *account_id, BankAccount *account);
 
 /*
+ * The same for many accounts, whose identifiers are all different and in order;
+ * found[i] tells whether account_ids[i] is a customer's account, whose state is
+ * then in *accounts[i].
+ */
+extern void bank_store_lock_accounts(const BankUuid *account_ids, int n,
+									 BankAccount *const *accounts, bool *found);
+
+/*
  * Code and currency of the house account with this identifier, that of the
  * logical account or of one of its stripes; false: there is none.
  */
@@ -60,6 +68,9 @@ extern int	bank_store_due_accounts(int64_t at, int max, BankUuid **account_ids);
 
 /* Is there an account with this identifier? Waits for a concurrent creation. */
 extern bool bank_store_account_exists(const BankUuid *account_id);
+
+/* Is there this house account in this currency? Waits for a concurrent creation likewise. */
+extern bool bank_store_house_exists(const char *code, const char *currency);
 
 /* Draw the next serial number of customers' accounts. */
 extern int64_t bank_store_next_account_serial(void);
@@ -103,8 +114,29 @@ extern BankKeyState bank_store_deny_key(const char *key, const char *request,
 										const BankError *error, BankEvent *first,
 										BankError *stored);
 
-/* Give up a key that this command has claimed. */
-extern void bank_store_release_key(const char *key);
+/* The same for the keys of many commands, each in a struct of its own. */
+#define BANK_REQUEST_HASH 32
+
+typedef struct BankKey
+{
+	const char *key;
+	uint8_t		request_hash[BANK_REQUEST_HASH];	/* see bank_store_hash_request */
+	BankUuid	aggregate_id;	/* place of the event the key is claimed for */
+	int64_t		version;
+	BankKeyState state;			/* what find says */
+	BankEvent  *first;			/* with BANK_KEY_REPLAY; from the store's allocator */
+	BankError  *denial;			/* with BANK_KEY_DENIED, likewise */
+} BankKey;
+
+extern void bank_store_hash_request(const char *request, uint8_t hash[BANK_REQUEST_HASH]);
+extern void bank_store_find_keys(BankKey *const *keys, int n);
+
+/*
+ * Claim all of them, which must be different and in the order of strcmp, so that
+ * two commands do not wait for each other. False, with none claimed: a
+ * concurrent call was first with one.
+ */
+extern bool bank_store_claim_keys(BankKey *const *keys, int n);
 
 /* Memory, zeroed, that lives until the command ends. */
 extern void *bank_store_allocate(size_t size);

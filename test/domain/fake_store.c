@@ -129,6 +129,20 @@ bank_store_lock_account(const BankUuid *account_id, BankAccount *account)
 	return true;
 }
 
+void
+bank_store_lock_accounts(const BankUuid *account_ids, int n, BankAccount *const *accounts,
+						 bool *found)
+{
+	int			i;
+
+	for (i = 0; i < n; i++)
+	{
+		if (i > 0 && bank_uuid_compare(&account_ids[i - 1], &account_ids[i]) >= 0)
+			fake_die("accounts are not locked in order");
+		found[i] = bank_store_lock_account(&account_ids[i], accounts[i]);
+	}
+}
+
 bool
 bank_store_house_of(const BankUuid *account_id, char code[BANK_HOUSE_CODE_TEXT], char currency[4])
 {
@@ -192,6 +206,21 @@ bank_store_account_exists(const BankUuid *account_id)
 {
 	fake_note("exists ");
 	return fake_find(account_id) != NULL;
+}
+
+bool
+bank_store_house_exists(const char *code, const char *currency)
+{
+	int			i;
+
+	fake_note("house exists ");
+	for (i = 0; i < fake.n_accounts; i++)
+	{
+		if (strcmp(fake.accounts[i].opening.house_code, code) == 0 &&
+			memcmp(fake.accounts[i].currency, currency, 3) == 0)
+			return true;
+	}
+	return false;
 }
 
 int64_t
@@ -381,7 +410,6 @@ fake_lookup(const char *key, const char *request, BankEvent *first, BankError *e
 	int			i;
 	int			e;
 
-	(void) snprintf(fake_request, sizeof(fake_request), "%s", request);
 	for (i = 0; i < fake.n_keys; i++)
 	{
 		if (strcmp(fake.keys[i].key, key) != 0)
@@ -419,11 +447,51 @@ fake_keep(const char *key, const char *request)
 	fake.n_keys++;
 }
 
+/* The hash of a request is its text's FNV-1a, four times with other seeds. */
+void
+bank_store_hash_request(const char *request, uint8_t hash[BANK_REQUEST_HASH])
+{
+	int			i;
+
+	for (i = 0; i < BANK_REQUEST_HASH / 8; i++)
+	{
+		uint64_t	value = UINT64_C(0xcbf29ce484222325) + (uint64_t) i;
+		const char *c;
+
+		for (c = request; *c != '\0'; c++)
+			value = (value ^ (uint8_t) *c) * UINT64_C(0x100000001b3);
+		memcpy(hash + 8 * i, &value, sizeof(value));
+	}
+}
+
+/* That hash as the request that the other functions keep. */
+static void
+fake_hash_text(const uint8_t hash[BANK_REQUEST_HASH], char text[2 * BANK_REQUEST_HASH + 1])
+{
+	int			i;
+
+	for (i = 0; i < BANK_REQUEST_HASH; i++)
+		(void) snprintf(text + 2 * i, 3, "%02x", hash[i]);
+}
+
+/* The same of a request that is given as text, which is noted. */
+static const char *
+fake_hashed(const char *request)
+{
+	static char text[2 * BANK_REQUEST_HASH + 1];
+	uint8_t		hash[BANK_REQUEST_HASH];
+
+	(void) snprintf(fake_request, sizeof(fake_request), "%s", request);
+	bank_store_hash_request(request, hash);
+	fake_hash_text(hash, text);
+	return text;
+}
+
 BankKeyState
 bank_store_find_key(const char *key, const char *request, BankEvent *first, BankError *error)
 {
 	fake_note("find ");
-	return fake_lookup(key, request, first, error);
+	return fake_lookup(key, fake_hashed(request), first, error);
 }
 
 BankKeyState
@@ -437,10 +505,10 @@ bank_store_claim_key(const char *key, const char *request, const BankUuid *aggre
 	if (meanwhile != NULL)
 		meanwhile();
 	fake_note("claim ");
-	state = fake_lookup(key, request, first, error);
+	state = fake_lookup(key, fake_hashed(request), first, error);
 	if (state == BANK_KEY_FREE)
 	{
-		fake_keep(key, request);
+		fake_keep(key, fake_hashed(request));
 		fake.keys[fake.n_keys - 1].aggregate_id = *aggregate_id;
 		fake.keys[fake.n_keys - 1].version = version;
 	}
@@ -457,7 +525,7 @@ bank_store_deny_key(const char *key, const char *request, const BankError *error
 	for (i = 0; i < fake.n_keys && strcmp(fake.keys[i].key, key) != 0; i++)
 		;
 	if (i == fake.n_keys)
-		fake_keep(key, request);
+		fake_keep(key, fake_hashed(request));
 	fake.keys[i].denied = true;
 	fake.keys[i].refusal = *error;
 	(void) first;
@@ -466,15 +534,57 @@ bank_store_deny_key(const char *key, const char *request, const BankError *error
 }
 
 void
-bank_store_release_key(const char *key)
+bank_store_find_keys(BankKey *const *keys, int n)
 {
+	char		request[2 * BANK_REQUEST_HASH + 1];
 	int			i;
 
-	fake_note("release ");
-	for (i = 0; i < fake.n_keys && strcmp(fake.keys[i].key, key) != 0; i++)
-		;
-	if (i < fake.n_keys)
-		fake.keys[i] = fake.keys[--fake.n_keys];
+	fake_note("find:%d ", n);
+	for (i = 0; i < n; i++)
+	{
+		BankKey    *key = keys[i];
+
+		key->first = bank_store_allocate(sizeof(BankEvent));
+		key->denial = bank_store_allocate(sizeof(BankError));
+		fake_hash_text(key->request_hash, request);
+		key->state = fake_lookup(key->key, request, key->first, key->denial);
+	}
+}
+
+bool
+bank_store_claim_keys(BankKey *const *keys, int n)
+{
+	void		(*meanwhile) (void) = fake_meanwhile;
+	char		request[2 * BANK_REQUEST_HASH + 1];
+	int			before = fake.n_keys;
+	int			i;
+	int			k;
+
+	fake_meanwhile = NULL;
+	if (meanwhile != NULL)
+	{
+		meanwhile();
+		before = fake.n_keys;
+	}
+	fake_note("claim:%d ", n);
+	for (i = 0; i < n; i++)
+	{
+		if (i > 0 && strcmp(keys[i - 1]->key, keys[i]->key) >= 0)
+			fake_die("keys are not claimed in order");
+		for (k = 0; k < fake.n_keys; k++)
+		{
+			if (strcmp(fake.keys[k].key, keys[i]->key) == 0)
+			{
+				fake.n_keys = before;
+				return false;
+			}
+		}
+		fake_hash_text(keys[i]->request_hash, request);
+		fake_keep(keys[i]->key, request);
+		fake.keys[fake.n_keys - 1].aggregate_id = keys[i]->aggregate_id;
+		fake.keys[fake.n_keys - 1].version = keys[i]->version;
+	}
+	return true;
 }
 
 /* What was allocated is kept in a list until the next command begins. */

@@ -34,10 +34,20 @@ INSERT INTO decided SELECT 'query', 'public', unnest(ARRAY['bank_account', 'bank
 INSERT INTO decided SELECT 'maintenance', 'public', unnest(ARRAY['bank_verify', 'bank_rebuild']);
 INSERT INTO decided SELECT 'helper', 'bank', unnest(ARRAY['require_account', 'logical_account', 'latest_business_time', 'version_at',
   'last_version_until', 'balance_at']);
+-- What an operator does and asks.
+INSERT INTO decided SELECT 'operator', 'public', unnest(ARRAY['bank_subscribe', 'bank_change_subscription', 'bank_unsubscribe',
+  'bank_pause_subscription', 'bank_resume_subscription', 'bank_rotate_secret', 'bank_replay', 'bank_retry_dead_letters',
+  'bank_discard_dead_letters', 'bank_force_breaker', 'bank_relay_start', 'bank_relay_stop']);
+INSERT INTO decided SELECT 'operator query', 'public', unnest(ARRAY['bank_relay_status', 'bank_health']);
+INSERT INTO decided SELECT 'feed', 'public', unnest(ARRAY['bank_feed', 'bank_feed_cursor']);
+INSERT INTO decided SELECT 'feed helper', 'bank', unnest(ARRAY['feed', 'feed_cursor']);
+INSERT INTO decided SELECT 'operator helper', 'bank', unnest(ARRAY['relay_status', 'relay_stop', 'relay_start', 'relay_note_created',
+  'sink_check', 'refuse_subscription', 'check_subscription', 'decode_secret', 'encode_secret', 'start_cursor', 'lock_subscription']);
 -- Called by the server, or by views that a role may be allowed to read; they tell nobody anything by themselves.
 INSERT INTO decided SELECT 'internal', 'bank', unnest(ARRAY['progress']);
 -- Fired by the server, callable by nobody.
-INSERT INTO decided SELECT 'trigger', 'bank', unnest(ARRAY['events_apply', 'events_refuse_change', 'guard_drop']);
+INSERT INTO decided SELECT 'trigger', 'bank', unnest(ARRAY['events_apply', 'events_refuse_change', 'events_stamp',
+  'incarnations_skip', 'relay_note_change', 'guard_drop']);
 -- The money type, and what only computes on its arguments.
 INSERT INTO decided SELECT 'harmless', 'public', unnest(ARRAY['bank_money', 'bank_amount', 'bank_currency', 'bank_money_allocate',
   'sum', 'min', 'max', 'bank_account_number_valid']);
@@ -70,7 +80,8 @@ SELECT is_empty($$SELECT name FROM f WHERE prosecdef AND NOT coalesce('search_pa
 SELECT is_empty($$SELECT name FROM f WHERE lanname IN ('sql', 'plpgsql') AND NOT coalesce('search_path=pg_catalog, pg_temp' = ANY (proconfig), false)$$,
                 'what is written in SQL or PL/pgSQL has a fixed search_path');
 SELECT is_empty($$SELECT f.name FROM f JOIN decided AS d ON d.schema = f.nspname AND d.name = f.proname
-                  WHERE f.prosecdef <> (d.kind = 'query')$$, 'queries, and only they, are SECURITY DEFINER');
+                  WHERE f.prosecdef <> (d.kind IN ('query', 'feed', 'operator', 'operator query'))$$,
+                'queries and what an operator calls, and only they, are SECURITY DEFINER');
 
 -- Volatility, strictness, parallel safety.
 CREATE FUNCTION odd(kind text, volatility text, parallel text, strict boolean, except_names text[] DEFAULT '{}') RETURNS SETOF regprocedure
@@ -82,6 +93,10 @@ $$;
 SELECT is_empty($$SELECT odd('command', 'volatile', 'unsafe', false, '{bank_execute,bank_execute_batch}')$$, 'commands are volatile, parallel unsafe, and tell a missing argument');
 SELECT is_empty($$SELECT odd('query', 'stable', 'safe', false)$$, 'queries are stable, parallel safe, and tell a missing argument');
 SELECT is_empty($$SELECT odd('helper', 'stable', 'safe', false)$$, 'their helpers are too');
+SELECT is_empty($$SELECT odd('operator', 'volatile', 'unsafe', false)$$, 'what an operator does is volatile and parallel unsafe');
+SELECT is_empty($$SELECT odd('operator query', 'stable', 'restricted', false)$$, 'what an operator asks is stable; shared memory is the leader''s');
+SELECT is_empty($$SELECT odd('feed', 'stable', 'unsafe', false)$$, 'the feed is stable, and flushes WAL');
+SELECT is_empty($$SELECT odd('feed helper', 'stable', 'unsafe', false)$$, 'so are its helpers');
 SELECT is_empty($$SELECT odd('harmless', 'immutable', 'safe', true, '{money_ltsel,money_lesel,money_gtsel,money_gesel}')$$, 'the rest is immutable, strict and parallel safe');
 SELECT is_empty($$SELECT name FROM f WHERE proname ~ '^money_(lt|le|gt|ge)sel$' AND (volatility, parallel, strict) IS DISTINCT FROM ('stable', 'safe', true)$$,
                 'estimators are stable, strict and parallel safe');
@@ -105,8 +120,8 @@ SELECT is_empty($$
   WHERE d.kind = 'command' AND f.proname NOT IN ('bank_post_transfers', 'bank_execute', 'bank_execute_batch')
     AND p.pronargs - p.pronargdefaults <> array_position(f.proargnames, 'expected_version') - 1$$,
   'required arguments stand before the options, everything after them has a default');
-SELECT is_empty($$SELECT f.name FROM f JOIN decided AS d ON d.schema = f.nspname AND d.name = f.proname
-                  WHERE d.kind IN ('command', 'query') AND f.proargnames IS NULL AND f.proname <> 'bank_execute'$$,
+SELECT is_empty($$SELECT f.name FROM f JOIN decided AS d ON d.schema = f.nspname AND d.name = f.proname JOIN pg_proc AS p USING (oid)
+                  WHERE d.kind IN ('command', 'query', 'feed', 'operator') AND f.proargnames IS NULL AND p.pronargs > 0 AND f.proname <> 'bank_execute'$$,
                 'every argument has a name, but the one that is a whole HTTP request for PostgREST');
 SELECT is_empty($$SELECT f.name FROM f JOIN pg_proc AS p USING (oid)
                   WHERE f.proname IN ('bank_create_account', 'bank_create_house_account', 'bank_account') AND p.prorettype <> 'bank_accounts'::regtype

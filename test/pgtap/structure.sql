@@ -16,9 +16,10 @@ SELECT has_extension('public', 'banking', 'the extension is in the schema that w
 SELECT schema_owner_is('bank', current_user, 'schema bank belongs to who made the extension');
 SELECT ok(NOT has_schema_privilege('public', 'bank', 'USAGE'), 'PUBLIC has no USAGE on schema bank');
 SELECT ok(NOT has_schema_privilege('public', 'bank', 'CREATE'), 'PUBLIC cannot create in schema bank');
-SELECT tables_are('bank', ARRAY['events', 'accounts', 'backdated_movements', 'idempotency_keys']);
-SELECT views_are('bank', ARRAY['account_list', 'event_list', 'stream']);
-SELECT sequences_are('bank', ARRAY['events_position_seq', 'account_serial_seq']);
+SELECT tables_are('bank', ARRAY['events', 'accounts', 'backdated_movements', 'idempotency_keys', 'incarnations', 'subscriptions',
+  'subscription_secrets', 'subscription_progress', 'deliveries', 'relay_stopped']);
+SELECT views_are('bank', ARRAY['account_list', 'event_list', 'stream', 'outgoing']);
+SELECT sequences_are('bank', ARRAY['events_position_seq', 'account_serial_seq', 'incarnation']);
 SELECT is((SELECT format('%s %s %s', extversion, extrelocatable, extowner::regrole) FROM pg_extension WHERE extname = 'banking'),
           (SELECT format('%s f %s', default_version, current_user) FROM pg_available_extensions WHERE name = 'banking'),
           'it has its default version, is not relocatable and belongs to who made it');
@@ -74,8 +75,10 @@ SELECT is_empty($$SELECT conname FROM pg_constraint WHERE contype = 'f' AND conn
                 'no foreign keys: none could be restored in any order, and each would cost a lock');
 SELECT is_empty($$SELECT indexrelid::regclass FROM pg_index WHERE indrelid IN ('bank.events'::regclass, 'bank.accounts'::regclass)
                   AND NOT indisvalid$$, 'all indexes are valid');
-SELECT is((SELECT count(*)::integer FROM pg_index WHERE indrelid = 'bank.events'::regclass), 3,
-          'events have the indexes their keys need, and no other');
+SELECT is((SELECT count(*)::integer FROM pg_index WHERE indrelid = 'bank.events'::regclass), 4,
+          'events have the indexes their keys need, one for the feed, and no other');
+SELECT col_is_pk('bank', 'deliveries', ARRAY['subscription_id', 'position'], 'an event is due to a subscription once');
+SELECT col_is_unique('bank', 'subscriptions', 'name', 'names of subscriptions are unique');
 
 -- A movement updates an account in place: room in the page, and no index on what it changes.
 SELECT is((SELECT reloptions FROM pg_class WHERE oid = 'bank.accounts'::regclass), ARRAY['fillfactor=50'], 'pages of accounts are half empty');
@@ -105,9 +108,12 @@ SELECT is(ARRAY(
   FROM pg_trigger WHERE tgrelid = 'bank.events'::regclass AND NOT tgisinternal ORDER BY tgname),
   ARRAY['events_apply A bank.events_apply() statement after insert',
         'events_refuse_change A bank.events_refuse_change() statement before update delete truncate',
-        'events_refuse_row_change A bank.events_refuse_change() row before update delete'],
-  'the triggers on bank.events');
-SELECT is_empty($$SELECT tgname FROM pg_trigger WHERE NOT tgisinternal AND tgrelid <> 'bank.events'::regclass$$, 'there are no others');
+        'events_refuse_row_change A bank.events_refuse_change() row before update delete',
+        'events_stamp R bank.events_stamp() row before insert'],
+  'the triggers on bank.events; one is for logical replication only');
+SELECT is(ARRAY(SELECT format('%s %s %s', tgname, tgenabled, tgrelid::regclass) FROM pg_trigger
+                WHERE NOT tgisinternal AND tgrelid <> 'bank.events'::regclass ORDER BY 1),
+          ARRAY['incarnations_skip R bank.incarnations', 'subscriptions_note_change A bank.subscriptions'], 'the other triggers');
 SELECT is(ARRAY(SELECT format('%s %s %s %s', evtname, evtenabled, evtevent, evtfoid::regproc) FROM pg_event_trigger),
           ARRAY['banking_guard_drop A ddl_command_start bank.guard_drop'], 'one event trigger, against dropping, always');
 SELECT is(enum_range(NULL::bank.event_type)::text[], ARRAY['account.created', 'account.frozen', 'account.unfrozen', 'account.closed',
@@ -121,7 +127,9 @@ SELECT is_empty($$SELECT attname FROM pg_attribute AS a JOIN pg_class AS c ON c.
 -- What pg_dump takes along: events in the order in which they were appended, and what cannot be made from them.
 SELECT is(ARRAY(
   SELECT format('%s %s', c::regclass, w) FROM pg_extension, unnest(extconfig, extcondition) AS t (c, w) WHERE extname = 'banking' ORDER BY 1),
-  ARRAY['bank.account_serial_seq ', 'bank.events WHERE true ORDER BY position', 'bank.events_position_seq ', 'bank.idempotency_keys '],
+  ARRAY['bank.account_serial_seq ', 'bank.deliveries ', 'bank.events WHERE true ORDER BY position', 'bank.events_position_seq ',
+        'bank.idempotency_keys ', 'bank.incarnations ', 'bank.relay_stopped ', 'bank.subscription_progress ',
+        'bank.subscription_secrets ', 'bank.subscriptions '],
   'tables and sequences that are dumped');
 
 -- Members of the extension: everything in schema bank and every bank_* object; each with a comment.

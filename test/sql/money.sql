@@ -211,8 +211,18 @@ EXPLAIN (COSTS OFF) SELECT id FROM amounts WHERE m *>= '20 JPY' AND m *< '10 USD
 SELECT id, m FROM amounts WHERE m *>= '20 JPY' AND m *< '10 USD' ORDER BY m, id;
 EXPLAIN (COSTS OFF) SELECT m FROM amounts ORDER BY m DESC LIMIT 1;
 SELECT m FROM amounts WHERE m IS NOT NULL ORDER BY m DESC LIMIT 1;
--- "<" and max never use one
-EXPLAIN (COSTS OFF) SELECT id FROM amounts WHERE m < '15.00 USD';
+-- "<" and max never use one (servers from 18 on add that a sequential scan is disabled)
+CREATE FUNCTION plan(query text) RETURNS SETOF text LANGUAGE plpgsql AS $$
+DECLARE
+  line text;
+BEGIN
+  FOR line IN EXECUTE 'EXPLAIN (COSTS OFF) ' || query LOOP
+    CONTINUE WHEN line LIKE '%Disabled: true%';
+    RETURN NEXT line;
+  END LOOP;
+END
+$$;
+SELECT plan($$SELECT id FROM amounts WHERE m < '15.00 USD'$$);
 SELECT count(*) FROM amounts WHERE m < '15.00 USD';
 EXPLAIN (COSTS OFF) SELECT max(m) FROM amounts;
 SELECT max(m) FROM amounts;

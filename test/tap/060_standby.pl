@@ -94,6 +94,11 @@ SELECT bank_transfer('00000000-0000-7000-8000-000000000:a',
   '00000000-0000-7000-8000-000000000:b', '0.01 HTG');
 SELECT bank_deposit('00000000-0000-7000-8000-000000000:a', '0.01 HTG',
   occurred_at => now() - interval '1 day', idempotency_key => pg_catalog.gen_random_uuid()::text);
+SELECT count(*) / (count(*) FILTER (WHERE ok) = 40)::integer
+FROM (SELECT array_agg(a), array_agg(b), array_agg('0.01 HTG'::bank_money), array_agg(pg_catalog.gen_random_uuid()::text)
+      FROM (SELECT ('00000000-0000-7000-8000-000000000' || 101 + n % 20)::uuid, ('00000000-0000-7000-8000-000000000' || 101 + (n + 1 + n % 7) % 20)::uuid
+            FROM generate_series(:a::integer, :a::integer + 39) AS n) AS o (a, b)) AS o (a, b, amounts, keys),
+  bank_post_transfers(a, b, amounts, keys);
 SQL
 my $before = $standby->safe_psql('ledger', 'SELECT count(*) FROM bank_events');
 foreach my $time (1 .. 3)

@@ -1,7 +1,8 @@
 # bank_post_transfers() against bank_transfer(): random batches on one database, the same orders one at
-# a time on its twin. Outcomes, events and read models must be equal.
+# a time on its twin. Outcomes, events and read models must be equal. The batches run on two databases, once
+# for each writer (setting banking.writer).
 #
-# BANKING_TEST_BATCHES batches (default 400) of 1 to 200 orders each, always the same ones; another
+# BANKING_TEST_BATCHES batches (default 2000) of 1 to 200 orders each, always the same ones; another
 # BANKING_TEST_SEED makes others. For the long run:
 #   BANKING_TEST_BATCHES=5000 prove ... test/tap/110_batch_differential.pl
 
@@ -16,7 +17,7 @@ use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-my $batches = $ENV{BANKING_TEST_BATCHES} // 400;
+my $batches = $ENV{BANKING_TEST_BATCHES} // 2000;
 my $seed = $ENV{BANKING_TEST_SEED} // 20260131;
 my $node = ledger_node('batch_differential', conf => "fsync = off\nstatement_timeout = 600s\n");
 
@@ -282,8 +283,9 @@ foreach my $batch (1 .. $batches)
 }
 my $file = write_file('batches.sql', "\\set ON_ERROR_STOP 1\n$accounts$script");
 
-# Both databases at once, each in one session, so that house accounts have one stripe each.
-my %function = (batch => 'bank_post_transfers', single => 'post_singly');
+# All databases at once, each in one session, so that house accounts have one stripe each.
+my %function = (batch => 'bank_post_transfers', executor => 'bank_post_transfers', single => 'post_singly');
+my %writer = (batch => 'direct', executor => 'executor', single => 'auto');
 my %output;
 my @runs;
 foreach my $database (sort keys %function)
@@ -291,13 +293,14 @@ foreach my $database (sort keys %function)
 	create_ledger($node, $database);
 	add_functions($node, $database);
 	$node->safe_psql($database, $setup);
+	$node->safe_psql($database, "ALTER DATABASE $database SET banking.writer = $writer{$database}");
 	$output{$database} = '';
 	push @runs,
 	  IPC::Run::start(
 		[ 'psql', '-XAtq', '-v', "post=$function{$database}", '-d', $node->connstr($database), '-f', $file ],
 		'<', \undef, '>&', \$output{$database});
 }
-is(scalar(grep { $_->finish } @runs), 2, 'both scripts came to their end')
+is(scalar(grep { $_->finish } @runs), 3, 'the scripts came to their end')
   or diag map { substr($output{$_}, -2000) } sort keys %output;
 
 # An event has another identifier in each database; its place in the ledger is the same.
@@ -311,12 +314,14 @@ foreach my $database (keys %function)
 
 # Outcomes, batch by batch
 my %outcomes = map { $_ => [ split(/^= \d+\n/m, $output{$_}) ] } keys %output;
-my ($different) =
-  grep { ($outcomes{batch}->[$_] // '') ne ($outcomes{single}->[$_] // '') } 0 .. $batches;
 is(scalar(@{ $outcomes{batch} }), $batches + 1, "$batches batches");
-if (!ok(!defined $different, 'equal outcomes'))
+foreach my $database ('batch', 'executor')
 {
-	my @batch = split(/\n/, $outcomes{batch}->[$different] // '');
+	my ($different) =
+	  grep { ($outcomes{$database}->[$_] // '') ne ($outcomes{single}->[$_] // '') } 0 .. $batches;
+
+	next if ok(!defined $different, "$database: equal outcomes");
+	my @batch = split(/\n/, $outcomes{$database}->[$different] // '');
 	my @single = split(/\n/, $outcomes{single}->[$different] // '');
 	my @lines = grep { ($batch[$_] // '') ne ($single[$_] // '') } 0 .. (@batch > @single ? $#batch : $#single);
 
@@ -359,14 +364,19 @@ SQL
 foreach my $what (sort keys %state)
 {
 	my %rows = map { $_ => [ split(/\n/, $node->safe_psql($_, $state{$what})) ] } keys %function;
-	my ($row) = grep { ($rows{batch}->[$_] // 'nothing') ne ($rows{single}->[$_] // 'nothing') }
-	  0 .. (@{ $rows{batch} } > @{ $rows{single} } ? $#{ $rows{batch} } : $#{ $rows{single} });
 
-	ok(!defined $row, "equal $what: " . @{ $rows{batch} })
-	  or diag '  batch:  ', $rows{batch}->[$row] // 'nothing', "\n  single: ", $rows{single}->[$row] // 'nothing';
+	foreach my $database ('batch', 'executor')
+	{
+		my ($row) = grep { ($rows{$database}->[$_] // 'nothing') ne ($rows{single}->[$_] // 'nothing') }
+		  0 .. (@{ $rows{$database} } > @{ $rows{single} } ? $#{ $rows{$database} } : $#{ $rows{single} });
+
+		ok(!defined $row, "$database: equal $what: " . @{ $rows{$database} })
+		  or diag '  batch:  ', $rows{$database}->[$row] // 'nothing', "\n  single: ",
+		  $rows{single}->[$row] // 'nothing';
+	}
 }
 ledger_ok($node, $_, $_) foreach sort keys %function;
-storage_ok($node, 'batch', 'batch');
+storage_ok($node, $_, $_) foreach sort keys %function;
 
 $node->stop;
 done_testing();

@@ -109,7 +109,9 @@ sub deadlocks
 }
 
 my @scripts = (
-	"\\set size random(1, 60)\nSELECT post_tagged(:size, false, false);\n",
+	# now and then a client changes the writer
+	"\\set size random(1, 60)\nSELECT set_config('banking.writer', CASE WHEN random() < 0.3 THEN 'executor' ELSE 'direct' END, false);\n"
+	  . "SELECT post_tagged(:size, false, false);\n",
 	"\\set size random(1, 60)\nSELECT post_tagged(:size, true, true);\n",
 	"\\set size random(1, 30)\nSELECT post_known(:size, 5000);\n",
 	"\\set size random(1, 10)\nSELECT post_known(:size, 100);\n",
@@ -141,7 +143,7 @@ foreach my $isolation ('read committed', 'repeatable read', 'serializable')
 	my $from = -s $node->logfile;
 	my %load = pgbench(
 		$node, $database,
-		clients => 10,
+		clients => 20,
 		seconds => $seconds,
 		isolation => $isolation,
 		tries => $retry ? 0 : 1,

@@ -84,7 +84,7 @@ bank_relay_note_changes(void)
 	bank_noted_changes = true;
 }
 
-/* The running transaction has stopped the worker (takes effect at once), or starts it (at commit). */
+/* The running transaction has stopped the worker (at once), or starts it (at commit). */
 void
 bank_relay_note_stop(bool stop)
 {

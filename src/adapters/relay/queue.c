@@ -100,6 +100,25 @@ bank_queue_drop_json(BankSubscription *sub, BankItem *item)
 	item->json_len = 0;
 }
 
+/* Free the payloads of all items that are not being sent: nothing will be for a while. */
+void
+bank_queue_drop_payloads(BankSubscription *sub)
+{
+	dlist_iter	iter;
+
+	if (sub->bytes == 0)
+		return;
+	dlist_foreach(iter, &sub->order)
+	{
+		BankItem   *item = dlist_container(BankItem, order_node, iter.cur);
+
+		if (item->state != BANK_ITEM_SENDING)
+			bank_queue_drop_json(sub, item);
+	}
+	dlist_foreach(iter, &sub->ready)
+		bank_queue_drop_json(sub, dlist_container(BankItem, ready_node, iter.cur));
+}
+
 /* One item less uses these snapshots. */
 void
 bank_pair_release(BankPair *pair)

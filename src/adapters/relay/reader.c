@@ -50,8 +50,9 @@
 	"SELECT o.position, o.event_id, " BANK_READER_ACCOUNTS "m.matches, " \
 	"CASE WHEN m.matches AND $2 AND o.metadata_size OPERATOR(pg_catalog.<) " BANK_READER_LARGE \
 	" THEN o.cloud_event END " \
-	"FROM bank.outgoing AS o CROSS JOIN LATERAL (SELECT " matches ") AS m (matches) " \
-	"WHERE o.position OPERATOR(pg_catalog.=) ANY ($1) " \
+	"FROM pg_catalog.unnest($1) AS p (position) JOIN bank.outgoing AS o " \
+	"ON o.position OPERATOR(pg_catalog.=) p.position " \
+	"CROSS JOIN LATERAL (SELECT " matches ") AS m (matches) " \
 	"ORDER BY o.position USING OPERATOR(pg_catalog.<)"
 
 /* Columns of that query. */
@@ -88,8 +89,14 @@ bank_reader_wants(const BankSubscription *sub)
 {
 	return sub->active && sub->runnable && sub->breaker.state != BANK_BREAKER_OPEN &&
 		sub->throttled_until == 0 && sub->n_ready < bank_reader_low_water(sub) &&
-		sub->n_items < BANK_RELAY_ITEMS && sub->n_order < 2 * BANK_RELAY_WINDOW &&
-		(bank_relay_bytes < (uint64) bank_relay_memory * 1024 || sub->n_items == 0);
+		sub->n_items < BANK_RELAY_ITEMS && sub->n_order < 2 * BANK_RELAY_WINDOW;
+}
+
+/* Is the memory for payloads used up? */
+bool
+bank_reader_is_full(void)
+{
+	return bank_relay_bytes >= (uint64) bank_relay_memory * 1024;
 }
 
 /* A copy of a snapshot in a context, or NULL. */
@@ -244,8 +251,7 @@ bank_reader_read(BankSubscription *sub, TimestampTz now)
 		sub->lazy = true;
 		sub->lazy_since = now;
 	}
-	rows = bank_reader_query(sub, positions, n,
-							 bank_relay_bytes < (uint64) bank_relay_memory * 1024);
+	rows = bank_reader_query(sub, positions, n, !bank_reader_is_full());
 	table = SPI_tuptable;
 	pair = bank_reader_pair(sub);
 	for (i = 0; i < rows; i++)
@@ -278,9 +284,8 @@ void
 bank_reader_load_payloads(BankSubscription *sub, int wanted)
 {
 	static BankPlan plan = {
-		.text = "SELECT o.position, o.cloud_event FROM bank.outgoing AS o "
-		"WHERE o.position OPERATOR(pg_catalog.=) ANY ($1) "
-		"ORDER BY o.position USING OPERATOR(pg_catalog.<)",
+		.text = "SELECT o.position, o.cloud_event FROM pg_catalog.unnest($1) AS p (position) "
+		"JOIN bank.outgoing AS o ON o.position OPERATOR(pg_catalog.=) p.position",
 		.nargs = 1, .types = {INT8ARRAYOID}
 	};
 	int64		positions[BANK_RELAY_IN_FLIGHT];

@@ -204,6 +204,8 @@ bank_recorder_rows(BankSubscription *sub)
 		else
 			bank_recorder_fill(item, columns, nulls, n_written++);
 		item->stored = item->state != BANK_ITEM_DONE || item->dead;
+		if (item->state == BANK_ITEM_BLOCKED || item->state == BANK_ITEM_DELAYED)
+			bank_queue_drop_json(sub, item);
 		bank_queue_clean(sub, item);
 	}
 	bank_recorder_delete(sub, deleted, n_deleted);
@@ -231,7 +233,7 @@ bank_recorder_done_after(BankSubscription *sub)
 	return bank_recorder_array(positions, NULL, n, INT8OID);
 }
 
-/* The cursor before the first event that only this memory knows; *position: as a place for the lag. */
+/* The cursor before the first event that only this memory knows; *position, for the lag. */
 static char *
 bank_recorder_cursor(BankSubscription *sub, int64 *position)
 {

@@ -216,6 +216,7 @@ extern void bank_queue_trim(BankSubscription *sub);
 extern void bank_queue_set_json(BankSubscription *sub, BankItem *item, const char *json,
 								size_t len);
 extern void bank_queue_drop_json(BankSubscription *sub, BankItem *item);
+extern void bank_queue_drop_payloads(BankSubscription *sub);
 extern void bank_pair_release(BankPair *pair);
 extern uint64 bank_relay_bytes;
 
@@ -228,6 +229,7 @@ extern void bank_target_release(BankTarget *target);
 
 /* reader.c */
 extern bool bank_reader_wants(const BankSubscription *sub);
+extern bool bank_reader_is_full(void);
 extern void bank_reader_read(BankSubscription *sub, TimestampTz now);
 extern void bank_reader_load_payloads(BankSubscription *sub, int wanted);
 extern void bank_reader_load_stored(BankSubscription *sub, TimestampTz now);

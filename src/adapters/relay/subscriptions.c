@@ -183,7 +183,7 @@ bank_subscription_set(BankSubscription *sub, const Datum *values, const bool *nu
 		bank_relay_reload_at = DatumGetTimestampTz(values[SUB_SECRET_EXPIRES]);
 }
 
-/* The breaker as the last worker left it; requests ramp up, as nobody knows what the endpoint bears. */
+/* The breaker as the last worker left it; after an outage requests ramp up. */
 static void
 bank_subscription_restore_breaker(BankSubscription *sub, const Datum *values, TimestampTz now)
 {
@@ -196,7 +196,8 @@ bank_subscription_restore_breaker(BankSubscription *sub, const Datum *values, Ti
 	breaker->forced = DatumGetBool(values[SUB_BREAKER_FORCED]);
 	breaker->since = DatumGetTimestampTz(values[SUB_BREAKER_SINCE]);
 	breaker->failures = DatumGetInt32(values[SUB_BREAKER_FAILURES]);
-	breaker->ramp = 1;
+	if (breaker->state != BANK_BREAKER_CLOSED || breaker->failures > 0)
+		breaker->ramp = 1;
 	bank_breaker_restore(breaker, &sub->breaker_policy, now);
 }
 

@@ -22,6 +22,7 @@
 
 #include "access/transam.h"
 #include "access/xact.h"
+#include "access/xlog.h"
 #include "catalog/pg_type.h"
 #include "commands/extension.h"
 #include "miscadmin.h"
@@ -41,6 +42,8 @@
 #define BANK_WORKER_POLL 2000
 /* How long the position of a quiet subscription may stay unwritten. */
 #define BANK_WORKER_LAZY (1 * USECS_PER_SEC)
+/* How long what has ended may stay unwritten while more is under way: commits cost a flush. */
+#define BANK_WORKER_GATHER (5 * INT64CONST(1000))
 /* How long to wait before recording again what somebody else has locked. */
 #define BANK_WORKER_LOCKED (100 * INT64CONST(1000))
 
@@ -60,6 +63,8 @@ static uint32 bank_worker_commits = 0;	/* as of the last look */
 static uint32 bank_worker_changes = 0;
 static uint64 bank_worker_latest_xid = 0;
 static TimestampTz bank_worker_locked_until = 0;
+static TimestampTz bank_worker_recorded_at = 0;
+static XLogRecPtr bank_worker_unflushed = InvalidXLogRecPtr;	/* commit of what was recorded */
 
 /* At exit: leave the slot as it is to be found. */
 static void
@@ -222,13 +227,16 @@ bank_worker_load(TimestampTz now)
 	}
 }
 
-/* Have requests under way, or something that is not written, kept it from being recorded? */
+/* Is a subscription to be recorded now? */
 static bool
 bank_worker_is_dirty(const BankSubscription *sub, TimestampTz now)
 {
+	bool		gathering = bank_sender_in_flight > 0 &&
+		now - bank_worker_recorded_at < BANK_WORKER_GATHER;
+
 	if (bank_worker_locked_until > now)
 		return false;
-	return sub->progressed || sub->n_order >= 2 * BANK_RELAY_WINDOW ||
+	return (sub->progressed && !gathering) || sub->n_order >= 2 * BANK_RELAY_WINDOW ||
 		(sub->lazy && now - sub->lazy_since >= BANK_WORKER_LAZY);
 }
 
@@ -243,6 +251,9 @@ bank_worker_lacks_payloads(BankSubscription *sub)
 
 	if (!sub->active || !sub->runnable || sub->throttled_until != 0)
 		return 0;
+	/* short of memory, one request at a time */
+	if (bank_reader_is_full())
+		wanted = sub->in_flight > 0 ? 0 : Min(wanted, sub->batch_size);
 	dlist_foreach(iter, &sub->ready)
 	{
 		if (looked++ >= wanted)
@@ -276,6 +287,7 @@ bank_worker_transact(TimestampTz now)
 {
 	BankSession session;
 	dlist_iter	iter;
+	bool		recorded = false;
 	bool		reload = false;
 
 	if (!bank_worker_begin(&session))
@@ -284,12 +296,18 @@ bank_worker_transact(TimestampTz now)
 	{
 		BankSubscription *sub = dlist_container(BankSubscription, node, iter.cur);
 
-		if (bank_worker_is_dirty(sub, now) && !bank_recorder_record(sub, now))
+		if (!bank_worker_is_dirty(sub, now))
+			continue;
+		if (bank_recorder_record(sub, now))
+			recorded = true;
+		else
 		{
 			bank_worker_locked_until = now + BANK_WORKER_LOCKED;
 			reload = true;
 		}
 	}
+	if (recorded)
+		bank_worker_recorded_at = now;
 	PopActiveSnapshot();
 	PushActiveSnapshot(GetLatestSnapshot());
 	dlist_foreach(iter, &bank_relay_subscriptions)
@@ -301,10 +319,26 @@ bank_worker_transact(TimestampTz now)
 		bank_reader_load_payloads(sub, bank_worker_lacks_payloads(sub));
 	}
 	bank_worker_commit(&session);
-	bank_feed_flush();
+	if (recorded)
+		bank_worker_unflushed = XactLastCommitEnd;
+	bank_feed_flush_events();
 	/* a command may have changed the row that could not be recorded */
 	if (reload)
 		bank_worker_load(now);
+}
+
+/*
+ * Have what was recorded on disk, at the latest when the next record is due. Its commit need not be
+ * waited for before: under load other commits have flushed it by then.
+ */
+static void
+bank_worker_flush(TimestampTz now)
+{
+	if (bank_worker_unflushed == InvalidXLogRecPtr ||
+		(bank_sender_in_flight > 0 && now - bank_worker_recorded_at < BANK_WORKER_GATHER))
+		return;
+	XLogFlush(bank_worker_unflushed);
+	bank_worker_unflushed = InvalidXLogRecPtr;
 }
 
 /* Time has passed: breakers, throttles and delayed events. */
@@ -325,6 +359,8 @@ bank_worker_tick(TimestampTz now)
 			sub->progressed = true;
 		}
 		bank_queue_wake(sub, now);
+		if (!sub->active || sub->breaker.state == BANK_BREAKER_OPEN)
+			bank_queue_drop_payloads(sub);
 	}
 }
 
@@ -355,13 +391,17 @@ bank_worker_next(void)
 	TimestampTz next = bank_relay_reload_at;
 	dlist_iter	iter;
 
+	if (bank_worker_unflushed != InvalidXLogRecPtr)
+		next = bank_worker_earlier(next, bank_worker_recorded_at + BANK_WORKER_GATHER);
+
 	dlist_foreach(iter, &bank_relay_subscriptions)
 	{
 		const BankSubscription *sub = dlist_container(BankSubscription, node, iter.cur);
 		int64		breaker = bank_breaker_next(&sub->breaker, &sub->breaker_policy);
 
 		if (sub->progressed)
-			next = bank_worker_earlier(next, bank_worker_locked_until);
+			next = bank_worker_earlier(next, Max(bank_worker_locked_until,
+												 bank_worker_recorded_at + BANK_WORKER_GATHER));
 		if (sub->lazy)
 			next = bank_worker_earlier(next, sub->lazy_since + BANK_WORKER_LAZY);
 		if (!sub->active || !sub->runnable)
@@ -462,7 +502,7 @@ bank_worker_settings(void)
 		{"default_transaction_read_only", "off"},
 		{"default_transaction_isolation", "read committed"},
 		{"default_transaction_deferrable", "off"},
-		{"synchronous_commit", "local"},
+		{"synchronous_commit", "off"},
 		{"session_replication_role", "origin"},
 		{"enable_seqscan", "off"},
 		{"jit", "off"},
@@ -496,9 +536,15 @@ bank_worker_turn(void)
 	bank_worker_commits = commits;
 	bank_sender_finish(now);
 	bank_worker_tick(now);
-	if (bank_worker_needs_transaction(now))
-		bank_worker_transact(now);
+	/* whatever can go at once goes before the transaction, which takes time */
 	bank_worker_send(now);
+	bank_worker_flush(now);
+	if (bank_worker_needs_transaction(now))
+	{
+		bank_worker_transact(now);
+		bank_worker_send(now);
+		bank_worker_flush(now);
+	}
 	bank_worker_show();
 }
 

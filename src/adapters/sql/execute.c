@@ -632,21 +632,16 @@ bank_sql_execute(PG_FUNCTION_ARGS)
 	PG_RETURN_JSONB_P(bank_json_run(&command));
 }
 
-/* Order of identifiers, for qsort. */
-static int
-bank_json_compare(const void *a, const void *b)
-{
-	return bank_uuid_compare(a, b);
-}
-
-/* Lock the customers' accounts that commands name, those of holds too, in identifier order. */
+/* Lock the customers' accounts that commands name, those of holds too. */
 static void
 bank_json_lock(const BankJsonCommand *commands, int n)
 {
 	static const BankMember members[] = {
 		MEMBER_account_id, MEMBER_from_account, MEMBER_to_account
 	};
-	BankUuid   *ids = palloc(Max(n, 1) * (lengthof(members) + 1) * sizeof(BankUuid));
+	BankUuid   *ids = MemoryContextAllocHuge(CurrentMemoryContext, Max(n, 1) *
+											  (lengthof(members) + 1) *
+											  sizeof(BankUuid));
 	int			count = 0;
 	BankSession session;
 	BankHold	hold;
@@ -666,14 +661,7 @@ bank_json_lock(const BankJsonCommand *commands, int n)
 				ids[count++] = commands[i].values[members[k]].uuid;
 		}
 	}
-	qsort(ids, count, sizeof(BankUuid), bank_json_compare);
-	for (i = 0; i < count; i++)
-	{
-		BankAccount ignored;
-
-		if (i == 0 || !bank_uuid_equal(&ids[i], &ids[i - 1]))
-			(void) bank_store_lock_account(&ids[i], &ignored);
-	}
+	bank_accounts_lock_all(ids, count);
 	bank_session_close(&session);
 	pfree(ids);
 }

@@ -65,7 +65,7 @@ bank_feed(PG_FUNCTION_ARGS)
 		cursor.position = last;
 		max -= n;
 	}
-	bank_feed_flush();
+	bank_feed_flush_all();
 	bank_session_close(&session);
 	return (Datum) 0;
 }
@@ -85,7 +85,7 @@ bank_feed_cursor(PG_FUNCTION_ARGS)
 				 errmsg("after_position must not be negative")));
 	bank_session_open(&session);
 	bank_feed_begin(&cursor, PG_ARGISNULL(0), PG_ARGISNULL(0) ? 0 : PG_GETARG_INT64(0));
-	bank_feed_flush();
+	bank_feed_flush_all();
 	MemoryContextSwitchTo(caller);
 	result = cstring_to_text(bank_feed_text(&cursor));
 	bank_session_close(&session);

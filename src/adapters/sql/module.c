@@ -7,6 +7,7 @@
 #include "adapters/pg_compat.h"
 #include "adapters/relay/shared.h"
 #include "adapters/store/guard.h"
+#include "adapters/store/store.h"
 
 #include "fmgr.h"
 #include "utils/guc.h"
@@ -21,5 +22,6 @@ _PG_init(void)
 {
 	bank_guard_init();
 	bank_relay_init();
+	bank_writer_init();
 	MarkGUCPrefixReserved("banking");
 }

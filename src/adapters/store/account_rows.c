@@ -67,6 +67,7 @@ bank_account_from_values(const Datum *values, const bool *nulls, BankAccount *ac
 	}
 	account->next_expiry = IS_NULL(next_expiry) ? BANK_NO_EXPIRY :
 		DatumGetTimestampTz(VALUE(next_expiry));
+	account->limits_version = DatumGetInt64(VALUE(limits_version));
 #undef VALUE
 #undef IS_NULL
 }
@@ -90,12 +91,9 @@ bank_account_row_insert(const BankAccount *account)
 	static BankPlan plan = {
 		.text = "INSERT INTO bank.accounts (" BANK_ACCOUNT_COLUMNS ") "
 		"VALUES ($1, $2, $3, $4, $5, $6, $7, "
-		"$8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20) ON CONFLICT DO NOTHING",
+		"$8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21) ON CONFLICT DO NOTHING",
 		.nargs = Natts_account,
-		.types = {UUIDOID, INT8OID, INT8OID, INT8OID, INT8OID, INT8OID, INT8OID, TIMESTAMPTZOID,
-			TIMESTAMPTZOID,
-			TIMESTAMPTZOID, TEXTOID, TEXTOID, TEXTOID, INT8OID, UUIDOID, TEXTOID, TEXTOID, INT4OID,
-		UUIDOID, TIMESTAMPTZOID}
+		.types = BANK_ACCOUNT_COLUMN_TYPES
 	};
 	const BankOpening *opening = &account->opening;
 	bool		house = opening->type == BANK_TYPE_HOUSE;
@@ -133,6 +131,7 @@ bank_account_row_insert(const BankAccount *account)
 	SET_OR_NULL(house_account_id, house, bank_uuid_datum(&opening->house_account_id));
 	SET_OR_NULL(next_expiry, account->next_expiry != BANK_NO_EXPIRY,
 				TimestampTzGetDatum(account->next_expiry));
+	SET(limits_version, Int64GetDatum(account->limits_version));
 #undef SET
 #undef SET_OR_NULL
 	return bank_plan_execute(&plan, values, nulls, false) == 1;
@@ -160,6 +159,7 @@ bank_account_mutable_values(const BankAccount *account, Datum *values, bool *nul
 	nulls[Anum_account_balance_limit - 1] = account->limits.balance == BANK_NO_LIMIT;
 	SET(next_expiry, TimestampTzGetDatum(account->next_expiry));
 	nulls[Anum_account_next_expiry - 1] = account->next_expiry == BANK_NO_EXPIRY;
+	SET(limits_version, Int64GetDatum(account->limits_version));
 #undef SET
 }
 
@@ -170,17 +170,17 @@ bank_account_row_update_spi(const BankAccount *account, int64 old_version)
 	static BankPlan plan = {
 		.text = "UPDATE bank.accounts SET version = $3, debits = $4, credits = $5, position = $6, "
 		"held = $7, overdraft_limit = $8, recorded_at = $9, business_at = $10, status = $11, "
-		"balance_limit = $12, next_expiry = $13 "
+		"balance_limit = $12, next_expiry = $13, limits_version = $14 "
 		"WHERE account_id OPERATOR(pg_catalog.=) $1 AND version OPERATOR(pg_catalog.=) $2",
-		.nargs = 13,
+		.nargs = 14,
 		.types = {UUIDOID, INT8OID, INT8OID, INT8OID, INT8OID, INT8OID, INT8OID, INT8OID,
-		TIMESTAMPTZOID, TIMESTAMPTZOID, TEXTOID, INT8OID, TIMESTAMPTZOID}
+		TIMESTAMPTZOID, TIMESTAMPTZOID, TEXTOID, INT8OID, TIMESTAMPTZOID, INT8OID}
 	};
 	Datum		columns[Natts_account];
 	bool		column_nulls[Natts_account] = {false};
 	bool		replace[Natts_account] = {false};
-	Datum		values[13];
-	char		nulls[13];
+	Datum		values[14];
+	char		nulls[14];
 	int			n = 2;
 	int			i;
 
@@ -195,6 +195,6 @@ bank_account_row_update_spi(const BankAccount *account, int64 old_version)
 		nulls[n] = column_nulls[i] ? 'n' : ' ';
 		values[n++] = columns[i];
 	}
-	Assert(n == 13);
+	Assert(n == 14);
 	return bank_plan_execute(&plan, values, nulls, false) == 1;
 }

@@ -1,7 +1,7 @@
 /*
  * apply.c
  *		The trigger that keeps the read models: AFTER INSERT on bank.events, per
- *		statement.
+ *		statement; and the same for events that were inserted below the executor.
  *
  * It trusts nobody: every inserted row must continue its streams exactly, also
  * one written by hand or by pg_restore, else BK020 ends the statement. Only what
@@ -91,6 +91,23 @@ bank_apply_refuse(const BankEvent *event, const BankUuid *account_id, unsigned f
 	bank_ereport(&error);
 }
 
+/* Raise what is wrong when an account could not be written. */
+static void
+bank_apply_fail(const BankProjected *entry)
+{
+	char		id[BANK_UUID_TEXT];
+	BankError	error;
+
+	bank_uuid_format(&entry->account.id, id);
+	if (entry->old_version == 0)
+		bank_error_set(&error, BANK_ACCOUNT_EXISTS,
+					   "The identifier, number or stripe of account %s is taken.", id);
+	else
+		bank_error_set(&error, BANK_EVENT_REFUSED,
+					   "Account %s was changed while its events were appended.", id);
+	bank_ereport(&error);
+}
+
 /*
  * Write what the projection made of the accounts; "row" is a context that is
  * reset after each of them.
@@ -99,30 +116,28 @@ static void
 bank_apply_write(BankProjection *projection, MemoryContext row)
 {
 	MemoryContext caller = CurrentMemoryContext;
+	BankAccountUpdates *updates = NULL;
 	BankProjected *entry;
 
 	for (entry = bank_projection_first(projection); entry != NULL; entry = entry->next)
 	{
-		CHECK_FOR_INTERRUPTS();
-		MemoryContextReset(row);
-		MemoryContextSwitchTo(row);		/* SPI goes back to its own */
-		if (entry->old_version == 0 ? !bank_account_row_insert(&entry->account) :
-			!bank_account_row_update(&entry->account, entry->old_version))
-		{
-			char		id[BANK_UUID_TEXT];
-			BankError	error;
+		bool		written;
 
-			bank_uuid_format(&entry->account.id, id);
-			if (entry->old_version == 0)
-				bank_error_set(&error, BANK_ACCOUNT_EXISTS,
-							   "The identifier, number or stripe of account %s is taken.", id);
-			else
-				bank_error_set(&error, BANK_EVENT_REFUSED,
-							   "Account %s was changed while its events were appended.", id);
-			bank_ereport(&error);
-		}
+		CHECK_FOR_INTERRUPTS();
+		if (entry->old_version == entry->account.version)
+			continue;			/* no event touched it after all */
+		if (entry->old_version != 0 && updates == NULL)
+			updates = bank_account_updates_begin();
+		MemoryContextSwitchTo(row);		/* SPI goes back to its own */
+		written = entry->old_version == 0 ? bank_account_row_insert(&entry->account) :
+			bank_account_update(updates, &entry->account, entry->old_version);
+		MemoryContextSwitchTo(caller);
+		MemoryContextReset(row);
+		if (!written)
+			bank_apply_fail(entry);
 	}
-	MemoryContextSwitchTo(caller);
+	if (updates != NULL)
+		bank_account_updates_end(updates);
 }
 
 /* Write what the projection made of the holds, as bank_apply_write does. */
@@ -150,6 +165,50 @@ bank_apply_write_holds(BankProjection *projection, MemoryContext row)
 		}
 	}
 	MemoryContextSwitchTo(caller);
+}
+
+/* Check an event against its accounts and apply it to them, in memory. */
+static void
+bank_apply_event(BankProjection *projection, const BankEvent *event)
+{
+	const BankUuid *flawed;
+	unsigned	flaws = bank_projection_add(projection, event, &flawed);
+
+	if (flaws != 0)
+		bank_apply_refuse(event, flawed, flaws);
+}
+
+/*
+ * What the trigger does, for events that a command has just inserted directly:
+ * the same checks, the same writes. Must be called inside a BankSession.
+ */
+void
+bank_apply_events(BankEvent *const *events, int n)
+{
+	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "banking projection",
+												  ALLOCSET_DEFAULT_SIZES);
+	MemoryContext row = AllocSetContextCreate(context, "banking projection row",
+											  ALLOCSET_DEFAULT_SIZES);
+	BankProjection *projection = bank_projection_create(context, bank_apply_load,
+														bank_apply_backdated, NULL);
+	MemoryContext caller;
+	const BankAccount *const *decided;
+	int			n_decided;
+	int			i;
+
+	bank_relay_note_events();
+	bank_projection_stored_holds(projection, &bank_apply_holds);
+	/* touch the accounts in their order, which is the order in which they will be written */
+	decided = bank_store_decided_accounts(&n_decided);
+	for (i = 0; i < n_decided; i++)
+		bank_projection_load(projection, &decided[i]->id);
+	caller = MemoryContextSwitchTo(row);
+	for (i = 0; i < n; i++)
+		bank_apply_event(projection, events[i]);
+	MemoryContextSwitchTo(caller);
+	bank_apply_write(projection, row);
+	bank_apply_write_holds(projection, row);
+	MemoryContextDelete(context);
 }
 
 /* Trigger function bank.events_apply(). */
@@ -200,8 +259,6 @@ bank_events_apply(PG_FUNCTION_ARGS)
 	while (tuplestore_gettupleslot(trigger->tg_newtable, true, false, slot))
 	{
 		BankEvent	event;
-		const BankUuid *flawed;
-		unsigned	flaws;
 
 		caller = MemoryContextSwitchTo(row);
 		slot_getallattrs(slot);
@@ -210,9 +267,7 @@ bank_events_apply(PG_FUNCTION_ARGS)
 		last_position = Max(last_position, event.position);
 		loading |= own_xid != U64FromFullTransactionId(
 			DatumGetFullTransactionId(slot->tts_values[Anum_event_transaction_id - 1]));
-		flaws = bank_projection_add(projection, &event, &flawed);
-		if (flaws != 0)
-			bank_apply_refuse(&event, flawed, flaws);
+		bank_apply_event(projection, &event);
 		MemoryContextSwitchTo(caller);
 		MemoryContextReset(row);
 	}
@@ -222,7 +277,8 @@ bank_events_apply(PG_FUNCTION_ARGS)
 	{
 		BankError	error;
 
-		bank_error_set(&error, BANK_EVENT_REFUSED, "transaction_id is not the running transaction.");
+		bank_error_set(&error, BANK_EVENT_REFUSED,
+					   "transaction_id is not the running transaction.");
 		bank_error_hint(&error, "Events are appended by the bank_* commands.");
 		bank_ereport(&error);
 	}

@@ -4,7 +4,8 @@
  *
  * Decoding takes whatever stands in a row, also one that nobody checked: what
  * cannot be understood becomes BANK_EVENT_UNKNOWN or a value that the rules
- * refuse. Inserting must happen inside a BankSession, with all accounts locked.
+ * refuse. Inserting (through the executor; event_insert.c does without) must
+ * happen inside a BankSession, with all accounts locked.
  */
 #include "postgres.h"
 
@@ -139,6 +140,7 @@ bank_event_from_values(const Datum *values, const bool *nulls, BankEvent *event)
 		IS_NULL(amount) == bank_event_has_amount(event->type) ||
 		IS_NULL(hold_id) == bank_event_is_hold(event->type) ||
 		IS_NULL(expires_at) == (event->type == BANK_EVENT_HOLD_CREATED) ||
+		IS_NULL(limits_before) == (event->type == BANK_EVENT_LIMITS_CHANGED) ||
 		(!IS_NULL(peer_held) && !event->has_peer))
 		event->type = BANK_EVENT_UNKNOWN;
 	else
@@ -148,6 +150,8 @@ bank_event_from_values(const Datum *values, const bool *nulls, BankEvent *event)
 			event->amount = DatumGetInt64(VALUE(amount));
 		if (!IS_NULL(hold_id))
 			bank_uuid_from_datum(VALUE(hold_id), &event->hold_id);
+		if (!IS_NULL(limits_before))
+			event->limits_before = DatumGetInt64(VALUE(limits_before));
 		if (!IS_NULL(expires_at))
 			event->expires_at = DatumGetTimestampTz(VALUE(expires_at));
 	}
@@ -246,14 +250,11 @@ bank_event_data(const BankEvent *event)
 	return DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(json.data)));
 }
 
-/* Types of the columns in table order; the event type goes as text. */
-#define BANK_EVENT_COLUMN_TYPES \
-	{INT8OID, INT8OID, INT8OID, INT8OID, INT8OID, INT8OID, TIMESTAMPTZOID, XID8OID, UUIDOID, \
-	UUIDOID, UUIDOID, TEXTOID, TEXTOID, TIMESTAMPTZOID, JSONBOID, JSONBOID, INT8OID, INT8OID, \
-	TIMESTAMPTZOID, UUIDOID}
-
-/* The columns of the row of an event, in table order, NULLs apart. */
-static void
+/*
+ * The columns of the row of an event, in table order, NULLs apart; the event type
+ * as text.
+ */
+void
 bank_event_to_values(const BankEvent *event, Datum *values, bool *nulls)
 {
 	Jsonb	   *data = bank_event_data(event);
@@ -287,20 +288,23 @@ bank_event_to_values(const BankEvent *event, Datum *values, bool *nulls)
 	SET_OR_NULL(expires_at, event->type == BANK_EVENT_HOLD_CREATED,
 				TimestampTzGetDatum(event->expires_at));
 	SET_OR_NULL(hold_id, bank_event_is_hold(event->type), bank_uuid_datum(&event->hold_id));
+	SET_OR_NULL(limits_before, event->type == BANK_EVENT_LIMITS_CHANGED,
+				Int64GetDatum(event->limits_before));
 #undef SET
 #undef SET_OR_NULL
 }
 
-/* Insert the row of an event that has its position. Raises on a taken place in a stream. */
-void
-bank_event_row_insert(const BankEvent *event)
+/* Insert the row of one event, see below. */
+static void
+bank_event_row_insert_spi(const BankEvent *event)
 {
 	static BankPlan plan = {
 		.text = "INSERT INTO bank.events (" BANK_EVENT_COLUMNS ") "
 		"VALUES ($1, $2, $3, $4, $5, $6, $7, "
-		"$8, $9, $10, $11, $12::bank.event_type, $13, $14, $15, $16, $17, $18, $19, $20)",
+		"$8, $9, $10, $11, $12::bank.event_type, $13, $14, $15, $16, $17, $18, $19, $20, "
+		"$21)",
 		.nargs = Natts_event,
-		.types = BANK_EVENT_COLUMN_TYPES
+		.types = BANK_EVENT_COLUMN_TYPES(TEXTOID)
 	};
 	Datum		values[Natts_event];
 	bool		nulls[Natts_event];
@@ -313,22 +317,25 @@ bank_event_row_insert(const BankEvent *event)
 	bank_plan_execute(&plan, values, spi_nulls, false);
 }
 
-/* Insert the rows of many events at once, in this order: one statement, one trigger call. */
+/*
+ * Insert the rows of events that have their positions, in this order, through
+ * the executor: one statement, one trigger call. Raises on a taken place in a stream.
+ */
 void
-bank_event_rows_insert(BankEvent *const *events, int n)
+bank_event_rows_insert_spi(BankEvent *const *events, int n)
 {
-	static const Oid types[Natts_event] = BANK_EVENT_COLUMN_TYPES;
+	static const Oid types[Natts_event] = BANK_EVENT_COLUMN_TYPES(TEXTOID);
 	static BankPlan plan = {
 		.text = "INSERT INTO bank.events (" BANK_EVENT_COLUMNS ") "
-		"SELECT a, b, c, d, e, f, g, h, i, j, k, l::bank.event_type, m, n, o, p, q, r, s, t "
+		"SELECT a, b, c, d, e, f, g, h, i, j, k, l::bank.event_type, m, n, o, p, q, r, s, t, u "
 		"FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2), pg_catalog.unnest($3), "
 		"pg_catalog.unnest($4), pg_catalog.unnest($5), pg_catalog.unnest($6), "
 		"pg_catalog.unnest($7), pg_catalog.unnest($8), pg_catalog.unnest($9), "
 		"pg_catalog.unnest($10), pg_catalog.unnest($11), pg_catalog.unnest($12), "
 		"pg_catalog.unnest($13), pg_catalog.unnest($14), pg_catalog.unnest($15), "
 		"pg_catalog.unnest($16), pg_catalog.unnest($17), pg_catalog.unnest($18), "
-		"pg_catalog.unnest($19), pg_catalog.unnest($20)) "
-		"AS t (a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q, r, s, t)",
+		"pg_catalog.unnest($19), pg_catalog.unnest($20), pg_catalog.unnest($21)) "
+		"AS t (a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q, r, s, t, u)",
 		.nargs = Natts_event
 	};
 	Datum	   *columns[Natts_event];
@@ -337,6 +344,11 @@ bank_event_rows_insert(BankEvent *const *events, int n)
 	int			i;
 	int			k;
 
+	if (n == 1)
+	{
+		bank_event_row_insert_spi(events[0]);
+		return;
+	}
 	for (i = 0; i < Natts_event; i++)
 	{
 		plan.types[i] = get_array_type(types[i]);

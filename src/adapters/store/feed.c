@@ -18,9 +18,10 @@
  * Rows that were loaded from a dump count for the present one as written by the
  * transaction that loaded them.
  *
- * The WAL of what a cursor has seen should be flushed before the cursor leaves the server
- * (bank_feed_flush): after a crash the ids of transactions whose commit was lost are given
- * again.
+ * With asynchronous commits an event can be seen before its commit is on disk. Before an event
+ * is told to anybody bank_feed_flush_events() sees to that. A cursor that leaves the server
+ * needs more (bank_feed_flush_all): after a crash the ids of transactions of which no WAL was
+ * written are given again, and it would take them for seen.
  *
  * Locks: ACCESS SHARE on bank.events. Runs under the active snapshot; writes
  * nothing, also on standbys. Memory: the caller's context.
@@ -40,6 +41,7 @@
 #include "catalog/namespace.h"
 #include "catalog/pg_type.h"
 #include "miscadmin.h"
+#include "storage/lwlock.h"
 #include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
@@ -54,10 +56,14 @@
 /* The first part of a cursor's text: its format. */
 #define BANK_FEED_FORMAT "1"
 
+/* The latest commit, of an event that was read, that may not be on disk yet. */
+static XLogRecPtr bank_feed_unflushed = InvalidXLogRecPtr;
+
 /* What a point has seen, in numbers to compare a row with. */
 typedef struct BankFeedBound
 {
 	int64		low;			/* up to here rows were loaded from a dump, */
+	uint64		loaded_by;		/* by this transaction, */
 	bool		low_seen;		/* which the snapshot has seen or not */
 	int64		high;			/* rows after this belong to a later incarnation */
 	const BankSnapshot *snapshot;
@@ -112,6 +118,7 @@ bank_feed_resolve(const BankFeedPoint *point, int64 present, BankFeedBound *boun
 	bound->snapshot = point->snapshot;
 	bound->present = point->incarnation == present;
 	bound->low = 0;
+	bound->loaded_by = 0;
 	bound->low_seen = true;
 	bound->high = PG_INT64_MAX;
 	if (point->snapshot == NULL)
@@ -123,11 +130,12 @@ bank_feed_resolve(const BankFeedPoint *point, int64 present, BankFeedBound *boun
 	SPI_freetuptable(SPI_tuptable);
 	bound->low = DatumGetInt64(values[0]);
 	if (!nulls[1])
-		bound->low_seen = bank_snapshot_sees(point->snapshot,
-											 U64FromFullTransactionId(
-												 DatumGetFullTransactionId(values[1])));
+	{
+		bound->loaded_by = U64FromFullTransactionId(DatumGetFullTransactionId(values[1]));
+		bound->low_seen = bank_snapshot_sees(point->snapshot, bound->loaded_by);
+	}
 	if (!bound->present)
-		bound->high = nulls[2] ? 0 : DatumGetInt64(values[2]);	/* null: of its events, there were none */
+		bound->high = nulls[2] ? 0 : DatumGetInt64(values[2]);	/* null: it had no events */
 	return true;
 }
 
@@ -189,6 +197,29 @@ bank_feed_close(BankFeedScan *scan)
 	table_close(scan->events, NoLock);
 }
 
+/*
+ * An event of this transaction has been read. The server remembers of recent transactions
+ * how far the WAL must be flushed for their commit; of those that committed
+ * synchronously, nothing.
+ */
+static void
+bank_feed_note_commit(const BankFeedBound *until, int64 position, uint64 xid)
+{
+	XLogRecPtr	commit = InvalidXLogRecPtr;
+
+	if (!until->present || RecoveryInProgress())
+		return;
+	if (position <= until->low)
+		xid = until->loaded_by;
+	LWLockAcquire(XactTruncationLock, LW_SHARED);
+	if (U64FromFullTransactionId(ReadNextFullTransactionId()) - xid < PG_INT32_MAX &&
+		!TransactionIdPrecedes((TransactionId) xid, bank_transam_variables->oldestClogXid))
+		commit = TransactionIdGetCommitLSN((TransactionId) xid);
+	LWLockRelease(XactTruncationLock);
+	if (commit > bank_feed_unflushed)
+		bank_feed_unflushed = commit;
+}
+
 /* The batch of a cursor while it is being looked for by transaction. */
 typedef struct BankFeedBatch
 {
@@ -221,6 +252,7 @@ bank_feed_collect(BankFeedScan *scan, BankFeedBatch *batch, uint64 xid, bool and
 			bank_feed_seen(batch->before, position, xid) ||
 			!bank_feed_seen(batch->until, position, xid))
 			continue;
+		bank_feed_note_commit(batch->until, position, xid);
 		batch->lowest = Min(batch->lowest, position);
 		if (batch->n < BANK_FEED_SORTED)
 			batch->positions[batch->n++] = position;
@@ -305,8 +337,10 @@ bank_feed_by_position(const BankFeedCursor *cursor, const BankFeedBound *before,
 	index_rescan(scan.scan, &key, 1, NULL, 0);
 	while (n < max && bank_feed_next(&scan, &position, &xid))
 	{
-		if (!bank_feed_seen(before, position, xid) && bank_feed_seen(until, position, xid))
-			positions[n++] = position;
+		if (bank_feed_seen(before, position, xid) || !bank_feed_seen(until, position, xid))
+			continue;
+		bank_feed_note_commit(until, position, xid);
+		positions[n++] = position;
 	}
 	bank_feed_close(&scan);
 	return n;
@@ -402,12 +436,22 @@ bank_feed_append_point(StringInfo text, const BankFeedPoint *point)
 						 bank_snapshot_text(point->snapshot));
 }
 
+/* Flush the commits of all events that were read. */
+void
+bank_feed_flush_events(void)
+{
+	if (bank_feed_unflushed == InvalidXLogRecPtr)
+		return;
+	XLogFlush(bank_feed_unflushed);
+	bank_feed_unflushed = InvalidXLogRecPtr;
+}
+
 /*
- * Flush the WAL of everything that the active snapshot sees. An insert position
+ * Flush all WAL that there is. An insert position
  * right behind a page header is the end of the page before: no record begins there yet.
  */
 void
-bank_feed_flush(void)
+bank_feed_flush_all(void)
 {
 	XLogRecPtr	end;
 

@@ -31,7 +31,8 @@ typedef struct BankFeedCursor
 extern void bank_feed_begin(BankFeedCursor *cursor, bool at_end, int64 after_position);
 extern bool bank_feed_parse(const char *text, BankFeedCursor *cursor, BankError *error);
 extern char *bank_feed_text(const BankFeedCursor *cursor);
-extern void bank_feed_flush(void);
+extern void bank_feed_flush_events(void);
+extern void bank_feed_flush_all(void);
 extern int	bank_feed_read(BankFeedCursor *cursor, int64 *positions, int max, BankError *error);
 
 #endif							/* BANK_STORE_FEED_H */

@@ -91,7 +91,7 @@ bank_is_events_table(Oid relation_id)
 	return OidIsValid(extension) && extension == get_extension_oid("banking", true);
 }
 
-/* Object access hook: refuse to drop a table of events that is not empty; tell the relay of others. */
+/* Object access hook: refuse to drop a table of events with rows; tell the relay of others. */
 static void
 bank_guard_object_access(ObjectAccessType access, Oid class_id, Oid object_id, int sub_id,
 						 void *argument)

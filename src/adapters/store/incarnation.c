@@ -30,7 +30,8 @@ bank_incarnation_load(int64 first_position, int64 last_position)
 {
 	static BankPlan plan = {
 		.text = "UPDATE bank.incarnations AS i SET after_position = $2, loaded_by = $3 "
-		"FROM bank.incarnation AS c WHERE i.incarnation OPERATOR(pg_catalog.=) c.last_value "
+		"WHERE i.incarnation OPERATOR(pg_catalog.=) "
+		"(SELECT c.last_value FROM bank.incarnation AS c) "
 		"AND i.after_position OPERATOR(pg_catalog.<) $1 "
 		"AND NOT EXISTS (SELECT FROM bank.events AS e "
 		"WHERE e.position OPERATOR(pg_catalog.>) i.after_position "

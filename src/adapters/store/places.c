@@ -17,7 +17,6 @@
 
 #include "adapters/store/store.h"
 
-#include "common/hashfn.h"
 #include "storage/proc.h"
 #include "utils/memutils.h"
 
@@ -33,7 +32,7 @@ typedef struct BankPlace
 #define SH_ELEMENT_TYPE BankPlace
 #define SH_KEY_TYPE BankUuid
 #define SH_KEY account_id
-#define SH_HASH_KEY(table, key) hash_bytes((key).bytes, sizeof((key).bytes))
+#define SH_HASH_KEY(table, key) bank_uuid_hash(&(key))
 #define SH_EQUAL(table, a, b) bank_uuid_equal(&(a), &(b))
 #define SH_SCOPE static inline
 #define SH_DECLARE

@@ -10,8 +10,7 @@
 #include "postgres.h"
 
 #include "adapters/store/projection.h"
-
-#include "common/hashfn.h"
+#include "adapters/store/store.h"
 
 /* The hash table points to the accounts, which stay where they are. */
 typedef struct BankProjectedSlot
@@ -25,7 +24,7 @@ typedef struct BankProjectedSlot
 #define SH_ELEMENT_TYPE BankProjectedSlot
 #define SH_KEY_TYPE BankUuid
 #define SH_KEY id
-#define SH_HASH_KEY(table, key) hash_bytes((key).bytes, sizeof((key).bytes))
+#define SH_HASH_KEY(table, key) bank_uuid_hash(&(key))
 #define SH_EQUAL(table, a, b) bank_uuid_equal(&(a), &(b))
 #define SH_SCOPE static inline
 #define SH_DECLARE
@@ -44,7 +43,7 @@ typedef struct BankProjectedHoldSlot
 #define SH_ELEMENT_TYPE BankProjectedHoldSlot
 #define SH_KEY_TYPE BankUuid
 #define SH_KEY id
-#define SH_HASH_KEY(table, key) hash_bytes((key).bytes, sizeof((key).bytes))
+#define SH_HASH_KEY(table, key) bank_uuid_hash(&(key))
 #define SH_EQUAL(table, a, b) bank_uuid_equal(&(a), &(b))
 #define SH_SCOPE static inline
 #define SH_DECLARE
@@ -251,6 +250,13 @@ bank_projection_hold(BankProjection *projection, const BankEvent *event, BankPro
 	if (entry->hold.status == BANK_HOLD_OPEN)
 		bank_projection_add_open(projection, entry);
 	return flaws;
+}
+
+/* Load an account before any event touches it. */
+void
+bank_projection_load(BankProjection *projection, const BankUuid *id)
+{
+	(void) bank_projection_touch(projection, id);
 }
 
 /* Check and apply an event on one of its two streams; returns BankFlaw bits. */

@@ -67,6 +67,7 @@ extern BankProjection *bank_projection_create(MemoryContext context, BankProject
 											  BankProjectionBackdated backdated, void *argument);
 extern void bank_projection_stored_holds(BankProjection *projection,
 										 const BankProjectionHolds *stored);
+extern void bank_projection_load(BankProjection *projection, const BankUuid *id);
 extern unsigned bank_projection_add(BankProjection *projection, const BankEvent *event,
 									const BankUuid **flawed);
 extern BankProjected *bank_projection_find(BankProjection *projection, const BankUuid *id);

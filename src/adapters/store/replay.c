@@ -206,7 +206,7 @@ bank_account_same(const BankAccount *a, const BankAccount *b)
 	return bank_uuid_equal(&a->id, &b->id) && a->version == b->version &&
 		a->status == b->status && memcmp(a->currency, b->currency, 3) == 0 &&
 		a->debits == b->debits && a->credits == b->credits && a->held == b->held &&
-		a->next_expiry == b->next_expiry &&
+		a->next_expiry == b->next_expiry && a->limits_version == b->limits_version &&
 		a->limits.overdraft == b->limits.overdraft && a->limits.balance == b->limits.balance &&
 		a->created_at == b->created_at && a->recorded_at == b->recorded_at &&
 		a->business_at == b->business_at && a->position == b->position && x->type == y->type &&

@@ -34,7 +34,7 @@ extern bool bank_lock_name(uint32 hash, bool dont_wait);
  * A statement whose plan is prepared at first use and kept for the life of the
  * backend. Fill text, nargs and types; the rest is bank_plan_execute's.
  */
-#define BANK_PLAN_ARGS 20
+#define BANK_PLAN_ARGS 24
 
 typedef struct BankPlan
 {
@@ -60,11 +60,30 @@ bank_uuid_from_datum(Datum datum, BankUuid *uuid)
 	memcpy(uuid->bytes, DatumGetPointer(datum), sizeof(uuid->bytes));
 }
 
+/* Hash of an identifier; also of one that shows no randomness, such as 0…1, 0…2. */
+static inline uint32
+bank_uuid_hash(const BankUuid *uuid)
+{
+	uint64		halves[2];
+
+	memcpy(halves, uuid->bytes, sizeof(halves));
+	halves[0] = (halves[0] ^ (halves[1] >> 32)) * UINT64CONST(0x9e3779b97f4a7c15);
+	halves[1] = (halves[1] ^ (halves[0] >> 32)) * UINT64CONST(0xc2b2ae3d27d4eb4f);
+	return (uint32) (halves[1] >> 32);
+}
+
 /* account_rows.c */
 #define BANK_ACCOUNT_COLUMNS \
 	"account_id, version, debits, credits, position, held, overdraft_limit, recorded_at, " \
 	"business_at, created_at, currency, account_type, status, balance_limit, owner_id, " \
-	"account_number, house_code, stripe, house_account_id, next_expiry"
+	"account_number, house_code, stripe, house_account_id, next_expiry, " \
+	"limits_version"
+
+/* types of these columns */
+#define BANK_ACCOUNT_COLUMN_TYPES \
+	{UUIDOID, INT8OID, INT8OID, INT8OID, INT8OID, INT8OID, INT8OID, TIMESTAMPTZOID, \
+	TIMESTAMPTZOID, TIMESTAMPTZOID, TEXTOID, TEXTOID, TEXTOID, INT8OID, UUIDOID, TEXTOID, TEXTOID, \
+	INT4OID, UUIDOID, TIMESTAMPTZOID, INT8OID}
 
 extern void bank_text_from_datum(Datum datum, char *out, size_t size);
 extern void bank_account_from_values(const Datum *values, const bool *nulls, BankAccount *account);
@@ -73,6 +92,11 @@ extern void bank_account_mutable_values(const BankAccount *account, Datum *value
 										bool *replace);
 extern bool bank_account_row_insert(const BankAccount *account);
 extern bool bank_account_row_update_spi(const BankAccount *account, int64 old_version);
+
+/* writer.c */
+extern void bank_writer_init(void);
+extern bool bank_writer_inserts_events(Relation events, bool plain);
+extern bool bank_writer_updates_accounts(Relation accounts);
 
 /* places.c */
 extern void bank_place_remember(const BankAccount *account, Oid file,
@@ -85,18 +109,31 @@ extern bool bank_place_find_stripe(const char *code, const char *currency, int32
 extern bool bank_account_row_lock(const BankUuid *account_id, BankAccount *account);
 extern bool bank_account_row_lock_stripe(const char *code, const char *currency, int32 stripe,
 										 BankAccount *account);
-extern bool bank_account_row_update(const BankAccount *account, int64 old_version);
+
+/* bank.accounts, open for a series of updates */
+typedef struct BankAccountUpdates BankAccountUpdates;
+
+extern BankAccountUpdates *bank_account_updates_begin(void);
+extern bool bank_account_update(BankAccountUpdates *updates, const BankAccount *account,
+								int64 old_version);
+extern void bank_account_updates_end(BankAccountUpdates *updates);
 
 /* event_rows.c */
 #define BANK_EVENT_COLUMNS \
 	"position, version, peer_version, amount, balance, peer_balance, recorded_at, " \
 	"transaction_id, event_id, aggregate_id, peer_id, event_type, currency, occurred_at, data, " \
-	"metadata, held, peer_held, expires_at, hold_id"
+	"metadata, held, peer_held, expires_at, hold_id, limits_before"
+
+/* types of these columns; that of event_type is given */
+#define BANK_EVENT_COLUMN_TYPES(event_type) \
+	{INT8OID, INT8OID, INT8OID, INT8OID, INT8OID, INT8OID, TIMESTAMPTZOID, XID8OID, UUIDOID, \
+	UUIDOID, UUIDOID, event_type, TEXTOID, TIMESTAMPTZOID, JSONBOID, JSONBOID, INT8OID, INT8OID, \
+	TIMESTAMPTZOID, UUIDOID, INT8OID}
 
 extern void bank_event_from_values(const Datum *values, const bool *nulls, BankEvent *event);
 extern void bank_event_from_row(HeapTuple row, TupleDesc desc, BankEvent *event);
-extern void bank_event_row_insert(const BankEvent *event);
-extern void bank_event_rows_insert(BankEvent *const *events, int n);
+extern void bank_event_to_values(const BankEvent *event, Datum *values, bool *nulls);
+extern void bank_event_rows_insert_spi(BankEvent *const *events, int n);
 extern Jsonb *bank_event_data(const BankEvent *event);
 
 /* hold_rows.c */
@@ -110,8 +147,15 @@ extern bool bank_hold_row_resolve(const BankHold *hold);
 extern int	bank_hold_rows_open(const BankUuid *account_id, int max, BankUuid *hold_ids,
 								int64_t *expiries);
 
+/* event_insert.c */
+extern void bank_event_rows_insert(BankEvent *const *events, int n);
+
+/* apply.c */
+extern void bank_apply_events(BankEvent *const *events, int n);
+
 /* event_store.c: the accounts the event being appended was decided on, for the trigger */
 extern const BankAccount *bank_store_decided_account(const BankUuid *account_id);
+extern const BankAccount *const *bank_store_decided_accounts(int *n);
 extern bool bank_store_is_appending(void);
 extern void bank_store_pass_position(int64 position);
 extern void bank_store_pass_account_serial(int64 serial);

@@ -4,8 +4,9 @@
  *
  * Locks: a stripe is never waited for (SKIP LOCKED), so it may be locked at any
  * time; the right to open one is a lock on a name, never waited for either, and
- * held like a row lock until the transaction ends. Must be called inside a
- * BankSession.
+ * held like a row lock until the transaction ends. Only commands that create
+ * an account, or a house account, wait for each other by such a name. Must be
+ * called inside a BankSession.
  */
 #include "postgres.h"
 
@@ -71,7 +72,10 @@ bank_house_account_id(const char *code, const char *currency, BankUuid *id)
 	bank_uuid_house(digest, id);
 }
 
-/* The lock name of a stripe: who has it may open the stripe. */
+/*
+ * The lock name of a stripe: who has it may open the stripe. Stripes are numbered
+ * from 1; 0 stands for the house account itself.
+ */
 static uint32
 bank_stripe_hash(const char *code, const char *currency, int32 stripe)
 {
@@ -219,6 +223,27 @@ bank_store_account_exists(const BankUuid *account_id)
 
 	/* an account that was created while we waited counts, whatever the isolation level */
 	(void) bank_lock_name(hash_bytes(account_id->bytes, sizeof(account_id->bytes)), false);
+	PushActiveSnapshot(GetLatestSnapshot());
+	exists = bank_plan_execute(&plan, values, NULL, true) > 0;
+	PopActiveSnapshot();
+	return exists;
+}
+
+/* See ports/event_store.h. */
+bool
+bank_store_house_exists(const char *code, const char *currency)
+{
+	static BankPlan plan = {
+		.text = "SELECT 1 FROM bank.accounts WHERE house_code OPERATOR(pg_catalog.=) $1 "
+		"AND currency OPERATOR(pg_catalog.=) $2 LIMIT 1",
+		.nargs = 2, .types = {TEXTOID, TEXTOID}
+	};
+	Datum		values[2];
+	bool		exists;
+
+	values[0] = CStringGetTextDatum(code);
+	values[1] = CStringGetTextDatum(currency);
+	(void) bank_lock_name(bank_stripe_hash(code, currency, 0), false);
 	PushActiveSnapshot(GetLatestSnapshot());
 	exists = bank_plan_execute(&plan, values, NULL, true) > 0;
 	PopActiveSnapshot();

@@ -28,7 +28,8 @@ enum
 	Anum_event_peer_held,
 	Anum_event_expires_at,
 	Anum_event_hold_id,
-	Natts_event = Anum_event_hold_id
+	Anum_event_limits_before,
+	Natts_event = Anum_event_limits_before
 };
 
 enum
@@ -53,7 +54,8 @@ enum
 	Anum_account_stripe,
 	Anum_account_house_account_id,
 	Anum_account_next_expiry,
-	Natts_account = Anum_account_next_expiry
+	Anum_account_limits_version,
+	Natts_account = Anum_account_limits_version
 };
 
 enum
