@@ -205,6 +205,7 @@ CREATE FUNCTION bank.balance_at(account_id uuid, at timestamptz, as_recorded boo
 AS $$
 DECLARE
   later record;
+  next_version bigint;
 BEGIN
   version := bank.version_at(account_id, at, as_recorded);
   SELECT s.balance, s.held INTO balance, held FROM bank.stream AS s
@@ -221,12 +222,13 @@ BEGIN
   ELSIF held > 0 THEN
     -- Expired by then, but recorded later: by the very next events of the stream, as
     -- whatever is recorded on an account first expires what is over.
+    next_version := version + 1;
     LOOP
       SELECT e.event_type, e.amount, e.occurred_at INTO later FROM bank.events AS e
-      WHERE e.aggregate_id = balance_at.account_id AND e.version = balance_at.version + 1;
+      WHERE e.aggregate_id = balance_at.account_id AND e.version = next_version;
       EXIT WHEN NOT FOUND OR later.event_type <> 'hold.expired' OR later.occurred_at > at;
       held := held - later.amount;
-      version := version + 1;
+      next_version := next_version + 1;
     END LOOP;
   END IF;
   -- expired by then, and not recorded yet

@@ -20,7 +20,8 @@ AS $$
     (SELECT count(*) FROM bank.events),
     (SELECT md5(string_agg(e::text, chr(10) ORDER BY e.position)) FROM bank.events AS e),
     (SELECT md5(string_agg(a::text, chr(10) ORDER BY a.account_id)) FROM bank.accounts AS a),
-    (SELECT md5(string_agg(b::text, chr(10) ORDER BY b.account_id, b.version))
+    (SELECT md5(concat(string_agg(b::text, chr(10) ORDER BY b.account_id, b.version),
+       (SELECT string_agg(h::text, chr(10) ORDER BY h.hold_id) FROM bank.holds AS h)))
      FROM bank.backdated_movements AS b),
     (SELECT md5(string_agg(k::text, chr(10) ORDER BY k.idempotency_key))
      FROM bank.idempotency_keys AS k),
@@ -63,12 +64,12 @@ CREATE FUNCTION broken_invariants() RETURNS SETOF text
 AS $$
   WITH side AS (
     SELECT e.aggregate_id AS account_id, e.version, e.position, e.balance,
-           CASE WHEN e.event_type IN ('money.withdrawn', 'transfer.completed')
-                THEN -e.amount ELSE e.amount END AS delta
+           CASE WHEN e.event_type IN ('money.withdrawn', 'transfer.completed', 'hold.captured')
+                THEN -e.amount WHEN e.event_type = 'money.deposited' THEN e.amount END AS delta
     FROM bank.events AS e
     UNION ALL
     SELECT e.peer_id, e.peer_version, e.position, e.peer_balance,
-           CASE WHEN e.event_type IN ('money.withdrawn', 'transfer.completed')
+           CASE WHEN e.event_type IN ('money.withdrawn', 'transfer.completed', 'hold.captured')
                 THEN e.amount ELSE -e.amount END
     FROM bank.events AS e WHERE e.peer_id IS NOT NULL
   ), stream AS (
@@ -93,6 +94,18 @@ AS $$
   SELECT format('account %s is beyond its limits', account_id) FROM bank.accounts
   WHERE house_code IS NULL
     AND (credits - debits - held < -overdraft_limit OR credits - debits > balance_limit)
+  UNION ALL
+  SELECT format('account %s holds %s until %s, its open holds %s until %s', account_id, a.held, a.next_expiry, h.held, h.next)
+  FROM bank.accounts AS a FULL JOIN (
+    SELECT e.aggregate_id AS account_id, sum(e.amount) AS held, min(e.expires_at) AS next
+    FROM bank.events AS e
+    WHERE e.event_type = 'hold.created'
+      AND NOT EXISTS (SELECT FROM bank.events AS r WHERE r.hold_id = e.hold_id AND r.event_type <> 'hold.created')
+    GROUP BY 1) AS h USING (account_id)
+  WHERE coalesce(a.held, 0) IS DISTINCT FROM coalesce(h.held, 0) OR a.next_expiry IS DISTINCT FROM h.next
+  UNION ALL
+  SELECT format('hold %s is resolved %s times', hold_id, count(*)) FROM bank.events
+  WHERE hold_id IS NOT NULL AND event_type <> 'hold.created' GROUP BY hold_id HAVING count(*) > 1
   UNION ALL
   SELECT format('%s does not balance', currency) FROM bank.accounts
   GROUP BY currency HAVING sum(debits) <> sum(credits)

@@ -93,6 +93,7 @@ $$;
 -- The exact event of another kind, without a peer, on another account.
 CREATE FUNCTION exact(account uuid, type text, data jsonb DEFAULT NULL) RETURNS jsonb LANGUAGE sql STABLE AS $$
   SELECT exact() - '{peer_id,peer_version,peer_balance,amount}'::text[]
+         || CASE WHEN type = 'account.limits_changed' THEN '{"limits_before":1}'::jsonb ELSE '{}' END
          || jsonb_build_object('aggregate_id', account, 'event_type', type, 'data', data,
               'version', coalesce((SELECT version FROM bank.accounts WHERE account_id = account), 0) + 1,
               'balance', coalesce((SELECT credits - debits FROM bank.accounts WHERE account_id = account), 0),
@@ -147,6 +148,7 @@ INSERT INTO flawed (subject, event) VALUES
   ('limits of a house account', 'exact(cash_stripe(), ''account.limits_changed'', ''{"overdraft_limit":"0.00"}'')'),
   ('limits of a frozen account', 'exact(a(3), ''account.limits_changed'', ''{"overdraft_limit":"1.00"}'')'),
   ('ceiling below the balance', 'exact(a(1), ''account.limits_changed'', ''{"overdraft_limit":"0.00","balance_limit":"1.00"}'')'),
+  ('limits that name others before', 'exact(a(1), ''account.limits_changed'', ''{"overdraft_limit":"0.00"}'') || ''{"limits_before":2}'''),
   ('negative limit', 'exact(a(1), ''account.limits_changed'', ''{"overdraft_limit":"-1.00"}'')'),
   ('limit that is no figure', 'exact(a(1), ''account.limits_changed'', ''{"overdraft_limit":"much"}'')'),
   ('limit that is a number', 'exact(a(1), ''account.limits_changed'', ''{"overdraft_limit":"0.00","balance_limit":9000}'')'),
@@ -209,6 +211,66 @@ SELECT setval('bank.events_position_seq', max(position)) > 0 AS sequence_follows
 SELECT version, balance FROM bank_balance(a(1));
 -- The commands go on from there.
 SELECT version, balance FROM bank_deposit(a(1), '1 HTG');
+SELECT * FROM broken_invariants();
+
+-- Holds by hand: account 1 has an open one of 1.00, and one that was released.
+SELECT event_id AS open FROM bank_hold(a(1), '1 HTG') \gset
+SELECT event_id AS done FROM bank_hold(a(1), '2 HTG') \gset
+SELECT event_type FROM bank_release(:'done');
+CREATE TABLE hold AS SELECT * FROM (VALUES ('open', :'open'::uuid), ('done', :'done')) AS v (name, hold_id);
+CREATE FUNCTION exact_hold(kind text, hold text) RETURNS jsonb LANGUAGE sql STABLE AS $$
+  SELECT exact(a(1), CASE kind WHEN 'account' THEN 'account.frozen' ELSE 'hold.' || kind END) || '{"held":100}'
+         || CASE kind WHEN 'account' THEN '{}' ELSE '{"amount":100,"hold_id":"00000000-0000-7000-8000-00000000e001"}'::jsonb END
+         || CASE kind WHEN 'created' THEN '{"held":200,"expires_at":"2100-01-01T00:00:00Z"}'::jsonb ELSE '{}' END
+         || coalesce((SELECT jsonb_build_object('hold_id', h.hold_id) FROM hold AS h WHERE h.name = exact_hold.hold), '{}')
+         || CASE WHEN kind = 'created' AND exact_hold.hold IS NOT NULL
+                 THEN (SELECT jsonb_build_object('event_id', h.hold_id) FROM hold AS h WHERE h.name = exact_hold.hold) ELSE '{}' END
+$$;
+CREATE TABLE flawed_hold (line serial, subject text, event text);
+INSERT INTO flawed_hold (subject, event)
+SELECT 'hold: ' || what, format('exact_hold(%L, %L) || %L', kind, hold, changes)
+FROM (VALUES
+  ('created for nothing', 'created', NULL, '{"amount":0,"held":100}'::jsonb),
+  ('created with another held', 'created', NULL, '{"held":150}'),
+  ('created under another identifier', 'created', NULL, '{"hold_id":"00000000-0000-7000-8000-00000000e002"}'),
+  ('created under no identifier', 'created', NULL, '{"hold_id":null}'),
+  ('created under one that is there', 'created', 'open', '{}'),
+  ('created for ever', 'created', NULL, '{"expires_at":"infinity"}'),
+  ('created without an end', 'created', NULL, '{"expires_at":null}'),
+  ('created too late', 'created', NULL, '{"expires_at":"2020-01-01T00:00:00Z"}'),
+  ('created beyond the balance', 'created', NULL, '{"amount":1000000,"held":1000100}'),
+  ('created with a peer', 'created', NULL, '{"peer_id":"00000000-0000-7000-8000-000000000002","peer_version":1,"peer_balance":0}'),
+  ('captured without a peer', 'captured', 'open', '{"held":null}'),
+  ('released, another held', 'released', 'open', '{"held":50}'),
+  ('released, a part only', 'released', 'open', '{"held":null,"amount":50}'),
+  ('released, too much', 'released', 'open', '{"held":null,"amount":150}'),
+  ('released once more', 'released', 'done', '{"held":null}'),
+  ('released, unknown', 'released', NULL, '{"held":null}'),
+  ('released on another account', 'released', 'open', '{"held":null,"aggregate_id":"00000000-0000-7000-8000-000000000006","version":2,"balance":0}'),
+  ('released with an end', 'released', 'open', '{"held":null,"expires_at":"2100-01-01T00:00:00Z"}'),
+  ('expired too early', 'expired', 'open', '{"held":null}'),
+  ('freeze that frees', 'account', NULL, '{"held":null}'),
+  ('freeze with a hold', 'account', 'open', '{}')) AS v (what, kind, hold, changes);
+SELECT ledger_state() AS before \gset
+\pset format unaligned
+\pset tuples_only on
+SELECT subject || ': ' || refused(format('SELECT insert_event(%s)', event)) FROM flawed_hold ORDER BY line;
+\pset tuples_only off
+\pset format aligned
+SELECT ledger_state() = :'before' AS nothing_has_changed;
+-- The exact ones are accepted.
+SELECT insert_event(exact_hold('created', NULL));
+SELECT insert_event(exact_hold('released', 'open') || '{"held":100}');
+SELECT setval('bank.events_position_seq', max(position)) > 0 AS sequence_follows FROM bank.events;
+SELECT held FROM bank_balance(a(1));
+-- What is over must be expired before anything else is said of the account, also where it is the peer.
+SELECT event_id AS over FROM bank_hold(a(1), '1 HTG', expires_in => '1 microsecond') \gset
+SELECT refused('SELECT insert_event(exact(a(1), ''account.frozen'') || ''{"held":200}'')');
+SELECT refused('SELECT insert_event(exact() || jsonb_build_object(''held'', 200))');
+SELECT refused(format('SELECT insert_event(exact_hold(''expired'', NULL) || jsonb_build_object(''hold_id'', %L, ''occurred_at'', now()))', :'over'));
+SELECT insert_event(exact_hold('expired', NULL) || jsonb_build_object('hold_id', hold_id, 'occurred_at', expires_at)) FROM bank_holds WHERE hold_id = :'over';
+SELECT setval('bank.events_position_seq', max(position)) > 0 AS sequence_follows FROM bank.events;
+SELECT event_type FROM bank_freeze(a(1));
 SELECT * FROM broken_invariants();
 
 SET client_min_messages = warning;

@@ -162,6 +162,7 @@ bank_sql_rebuild(PG_FUNCTION_ARGS)
 	bool		nulls[3] = {false};
 	int64		repaired = 0;
 	int64		removed_holds = 0;
+	int64		added_holds;
 	int64		added = 0;
 	int64		accounts;
 
@@ -203,8 +204,8 @@ bank_sql_rebuild(PG_FUNCTION_ARGS)
 		added++;
 	}
 	added = Max(repaired, added);
-	repaired = added + Max(removed_holds, bank_rebuild_holds(&replay, row)) +
-		bank_rebuild_backdated(&replay, backdated);
+	added_holds = bank_rebuild_holds(&replay, row);
+	repaired = added + Max(removed_holds, added_holds) + bank_rebuild_backdated(&replay, backdated);
 	bank_rebuild_sequences(&replay);
 	accounts = bank_projection_size(replay.projection);
 	bank_progress_end();
