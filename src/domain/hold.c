@@ -44,7 +44,7 @@ bank_interval_microseconds(int64_t microseconds, int64_t days, int64_t months)
 		!bank_add_int64(days, months, &days) ||
 		__builtin_mul_overflow(days, INT64_C(86400000000), &span) ||
 		!bank_add_int64(span, microseconds, &span))
-		return days < 0 ? INT64_MIN : INT64_MAX;
+		return INT64_MAX;
 	return span;
 }
 

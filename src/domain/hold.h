@@ -46,7 +46,7 @@ typedef struct BankHold
 
 /*
  * A time span in microseconds, a day taken for 24 hours and a month for 30 days;
- * INT64_MAX or INT64_MIN when that is out of range.
+ * INT64_MAX when that is out of range.
  */
 extern int64_t bank_interval_microseconds(int64_t microseconds, int64_t days, int64_t months);
 

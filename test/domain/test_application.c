@@ -9,6 +9,7 @@
 
 #include "application/accounts.h"
 #include "application/batch.h"
+#include "application/holds.h"
 #include "application/movements.h"
 #include "domain/account_number.h"
 
@@ -147,6 +148,35 @@ stored(int n)
 			return &fake.accounts[i];
 	}
 	return NULL;
+}
+
+static const char *
+hold(int n, int64_t minor, int64_t expires_in, const BankOptions *options)
+{
+	BankUuid	id = fake_uuid(n);
+	BankMoney	amount = money(minor, "HTG");
+
+	fake_begin();
+	return done(bank_holds_create(&id, &amount, &expires_in, options, &outcome, &error));
+}
+
+/* Capture a hold, all of it where minor is 0; to an account, or cash where to is 0. */
+static const char *
+capture(const BankUuid *hold_id, int64_t minor, int to, const BankOptions *options)
+{
+	BankUuid	id = fake_uuid(to);
+	BankMoney	amount = money(minor, "HTG");
+
+	fake_begin();
+	return done(bank_holds_capture(hold_id, minor > 0 ? &amount : NULL, to > 0 ? &id : NULL,
+								   "cash", options, &outcome, &error));
+}
+
+static const char *
+release(const BankUuid *hold_id, const BankOptions *options)
+{
+	fake_begin();
+	return done(bank_holds_release(hold_id, options, &outcome, &error));
 }
 
 /* The identifier of the logical house account with this code. */
@@ -618,11 +648,189 @@ test_keys(void)
 	check(outcome.replayed, "is the same one");
 }
 
+/* Another session resolves the hold that this one is about to capture. */
+static BankUuid meanwhile_hold;
+
+static void
+meanwhile_released(void)
+{
+	BankOutcome mine;
+	BankError	ignored;
+
+	(void) bank_holds_release(&meanwhile_hold, &no_options, &mine, &ignored);
+}
+
+/* Holds: which ports they use, in which order, and what is refused before any of them. */
+static void
+test_holds(void)
+{
+	BankOptions k = with_key("k");
+	BankOptions v;
+	BankOptions early = no_options;
+	BankUuid	id = fake_uuid(1);
+	BankUuid	missing = fake_uuid(240);
+	BankUuid	h;
+	BankUuid	other;
+	BankMoney	ten = money(1000, "HTG");
+	int64_t		day = INT64_C(86400) * 1000000;
+
+	begin();
+	check_text(hold(1, 4000, day, &k), "hold.created", "a hold");
+	check_text(fake_trace, "find lock:1 claim append:hold.created ", "its ports");
+	h = outcome.event.event_id;
+	check(bank_uuid_equal(&outcome.event.hold_id, &h), "its identifier is that of the event");
+	check_int(outcome.event.expires_at, outcome.event.recorded_at + day, "it lasts a day");
+	check_int(stored(1)->held, 4000, "and reserves");
+	check_text(hold(1, 4000, day, &k), "hold.created", "again");
+	check(outcome.replayed && bank_uuid_equal(&outcome.event.event_id, &h), "is the same hold");
+	check_text(hold(1, 4000, day + 1, &k), "BK007", "for longer it is another request");
+	check_text(withdraw(1, 6001, "cash", &no_options), "BK004", "what is held is not available");
+
+	check_text(capture(&h, 1000, 2, &no_options), "hold.captured", "a capture");
+	check_text(fake_trace, "hold lock:1 lock:2 hold append:hold.captured ",
+			   "finds the hold, locks both accounts, and looks at it again");
+	check_int(stored(1)->held, 0, "nothing is held");
+	check_int(bank_account_balance(stored(1)), 9000, "what was captured has left");
+	check_int(bank_account_balance(stored(2)), 1000, "and has come");
+	check_text(capture(&h, 0, 0, &no_options), "BK013", "once more");
+	check_text(release(&h, &no_options), "BK013", "nor can it be released");
+
+	(void) hold(3, 100, day, &no_options);
+	check_text(bank_error_sqlstate(error.code), "BK004", "an empty account");
+	(void) hold(1, 500, day, &no_options);
+	h = outcome.event.event_id;
+	check_text(capture(&h, 0, 0, &no_options), "hold.captured", "all, to cash");
+	check_text(fake_trace, "hold lock:1 house:cash hold append:hold.captured ", "its ports");
+	check_int(outcome.event.amount, 500, "is all");
+	(void) hold(2, 500, day, &no_options);
+	h = outcome.event.event_id;
+	check_text(capture(&h, 0, 1, &no_options), "hold.captured", "to an account before its own");
+	check_text(fake_trace, "hold lock:1 lock:2 hold append:hold.captured ", "locks in order");
+	(void) hold(2, 500, day, &no_options);
+	h = outcome.event.event_id;
+	check_text(capture(&h, 0, 2, &no_options), "BK015", "to its own account");
+	v = with_version(stored(2)->version);
+	check_text(release(&h, &v), "hold.released", "a release, at the version expected");
+	check_text(fake_trace, "hold lock:2 hold append:hold.released ", "its ports");
+	check_text(release(&missing, &no_options), "BK013", "an unknown hold");
+	check_text(fake_trace, "hold ", "is looked for, that is all");
+	check_text(capture(&missing, 0, 0, &no_options), "BK013", "likewise");
+
+	/* missing arguments, and times */
+	fake_begin();
+	check_text(done(bank_holds_create(NULL, &ten, &day, &no_options, &outcome, &error)), "BK021",
+			   "no account");
+	check_text(done(bank_holds_create(&id, NULL, &day, &no_options, &outcome, &error)), "BK021",
+			   "no amount");
+	check_text(done(bank_holds_create(&id, &ten, NULL, &no_options, &outcome, &error)), "BK021",
+			   "no end");
+	check_text(done(bank_holds_capture(NULL, NULL, NULL, "cash", &no_options, &outcome, &error)),
+			   "BK021", "no hold");
+	check_text(done(bank_holds_capture(&h, NULL, NULL, NULL, &no_options, &outcome, &error)),
+			   "BK021", "no destination");
+	check_text(done(bank_holds_capture(&h, NULL, NULL, "Cash", &no_options, &outcome, &error)),
+			   "BK019", "no code");
+	check_text(done(bank_holds_release(NULL, &no_options, &outcome, &error)), "BK021", "no hold");
+	check_text(fake_trace, "", "none of which asks anything of the ports");
+	check_text(hold(1, 1, 0, &no_options), "BK013", "no time");
+	check_text(hold(1, 1, BANK_HOLD_LONGEST + 1, &no_options), "BK013", "too much time");
+	early.has_occurred_at = true;
+	early.occurred_at = fake.now - day;
+	check_text(hold(1, 1, day, &early), "hold.created", "made yesterday, for a day from now");
+	check_int(outcome.event.occurred_at, early.occurred_at, "is kept so");
+
+	/* another session is first with the hold: it is looked at again under the lock */
+	begin();
+	(void) hold(1, 500, day, &no_options);
+	meanwhile_hold = h = outcome.event.event_id;
+	fake_begin();
+	fake_meanwhile = meanwhile_released;
+	(void) bank_holds_release(&h, &k, &outcome, &error);
+	check_int(error.code, BANK_HOLD_RESOLVED, "released meanwhile");
+	fake_rollback();
+
+	/* what is over when a command comes is expired first, by expires_at */
+	begin();
+	(void) hold(1, 5000, 2000, &no_options);
+	h = outcome.event.event_id;
+	(void) hold(1, 3000, 1000, &no_options);
+	other = outcome.event.event_id;
+	(void) hold(1, 100, day, &no_options);
+	fake.now += 3000;
+	check_text(release(&h, &no_options), "BK013", "it is over");
+	check_int(error.code, BANK_HOLD_EXPIRED, "and says so");
+	check_int(stored(1)->held, 8100, "a refusal writes nothing");
+	v = with_version(stored(1)->version);
+	v.key = "after";
+	check_text(withdraw(1, 9900, "cash", &v), "money.withdrawn", "its money is there");
+	check_text(fake_trace, "find lock:1 house:cash expired:1 claim append:hold.expired "
+			   "append:hold.expired append:money.withdrawn ", "it is expired first");
+	check_int(outcome.event.version, v.expected_version + 3,
+			  "the version expected is the one before");
+	check(bank_uuid_equal(&fake.events[fake.n_events - 3].hold_id, &other) &&
+		  bank_uuid_equal(&fake.events[fake.n_events - 2].hold_id, &h), "in the order of expiry");
+	check_int(fake.events[fake.n_events - 3].recorded_at, outcome.event.recorded_at,
+			  "at the time of the command");
+	check_int(stored(1)->held, 100, "what is not over is held");
+	v.expected_version += 3;
+	check_text(withdraw(1, 9900, "cash", &v), "BK007", "the key stands for the first request");
+	v.expected_version -= 3;
+	check_text(withdraw(1, 9900, "cash", &v), "money.withdrawn", "which is replayed");
+	check(outcome.replayed, "as such");
+
+	/* also where it is the destination, and in a batch */
+	(void) deposit(1, 1000, &no_options);
+	(void) hold(1, 10, 1, &no_options);
+	(void) deposit(3, 1000, &no_options);
+	fake.now += 100;
+	check_text(transfer(fake_uuid(3), fake_uuid(1), 10, &no_options), "transfer.completed",
+			   "to an account with a hold that is over");
+	check_text(fake_trace, "lock:1 lock:3 expired:1 append:hold.expired append:transfer.completed ",
+			   "expires it");
+	(void) hold(1, 10, 1, &no_options);
+	(void) hold(3, 10, 1, &no_options);
+	fake.now += 100;
+	{
+		BankUuid	one = fake_uuid(1);
+		BankUuid	three = fake_uuid(3);
+		BankMoney	much = money(100000, "HTG");
+		BankOrder	orders[2] = {{&one, &three, &ten, false, no_options},
+		{&three, &one, &much, false, no_options}};
+		BankOrderResult results[2];
+		int64_t		version = stored(1)->version;
+
+		fake_begin();
+		check(bank_batch_post(&orders[1], 1, results, &error) && results[0].error != NULL,
+			  "a batch whose orders are refused");
+		check_int(stored(1)->version, version, "expires nothing");
+		fake_begin();
+		check(bank_batch_post(orders, 2, results, &error), "another one");
+		check(results[0].error == NULL && results[1].error != NULL, "of which one is accepted");
+		check_int(stored(1)->held + stored(3)->held, 100, "expires what is over");
+		check_int(results[0].event.version, version + 2, "first");
+	}
+
+	/* a sweep */
+	begin();
+	(void) deposit(2, 1000, &no_options);
+	(void) hold(2, 10, 50, &no_options);
+	(void) hold(1, 10, 50, &no_options);
+	(void) hold(1, 20, 50, &no_options);
+	(void) hold(1, 30, day, &no_options);
+	fake.now += 1000;
+	fake_begin();
+	check_int(bank_holds_expire(100), 3, "a sweep");
+	check_text(fake_trace, "lock:1 lock:2 expired:1 expired:2 append:hold.expired "
+			   "append:hold.expired append:hold.expired ", "locks all accounts, in order");
+	check_int(stored(1)->held, 30, "leaves what is not over");
+	check_int(bank_holds_expire(100), 0, "and then there is nothing to do");
+}
+
 /* Requests that differ in anything but metadata have different texts; none is cut. */
 static void
 test_requests(void)
 {
-	char		seen[40][600];
+	char		seen[60][600];
 	int			n = 0;
 	int			i;
 	int			j;
@@ -671,6 +879,14 @@ test_requests(void)
 	SEEN(limits(1, &ten, NULL, false, &k));
 	SEEN(limits(1, NULL, &ten, false, &k));
 	SEEN(limits(1, &all, &all, false, &v));
+	SEEN(hold(1, 700, 1, &k));
+	SEEN(hold(1, 700, 2, &k));
+	SEEN(hold(1, INT64_MAX, BANK_HOLD_LONGEST, &v));
+	SEEN(capture(&id, 0, 0, &k));
+	SEEN(capture(&id, 700, 0, &k));
+	SEEN(capture(&id, 700, 1, &k));
+	SEEN(capture(&owner, INT64_MAX, 1, &v));
+	SEEN(release(&id, &k));
 	SEEN(open_house("vault", "HTG", &k));
 	SEEN(open_house("vault", "USD", &k));
 	SEEN(open_house("safe", "HTG", &k));
@@ -965,6 +1181,7 @@ main(void)
 	test_options();
 	test_clock();
 	test_keys();
+	test_holds();
 	test_requests();
 	test_batches();
 	return check_done();
