@@ -102,15 +102,34 @@ SELECT account_id FROM bank_create_account('00000000-0000-4000-8000-000000000001
 SELECT answer ->> 'code', answer ->> 'replayed' FROM bank_execute(jsonb_build_object('command', 'withdraw',
   'account_id', '00000000-0000-7000-8000-000000000008', 'amount', '9 HTG',
   'idempotency_key', 'varied 5')) AS answer;
-SELECT count(*) FROM bank_accounts WHERE house_account = 'vault'});
+SELECT count(*) FROM bank_accounts WHERE house_account = 'vault';
+SELECT status, amount, captured, resolved_position IS NULL FROM bank_holds ORDER BY created_position;
+SELECT balance, held, available FROM bank_balance('00000000-0000-7000-8000-000000000009');
+SELECT held.event_type, held.balance, held.version - seen.version
+  FROM bank_balance('00000000-0000-7000-8000-000000000009') AS seen,
+    LATERAL bank_withdraw(seen.account_id, '23.00 HTG', expected_version => seen.version) AS held;
+SELECT replayed FROM bank_hold('00000000-0000-7000-8000-000000000009', '70.00 HTG',
+  expires_in => '9 years', idempotency_key => 'varied 6');
+SELECT capture.event_type, capture.balance FROM bank_holds AS h, LATERAL bank_capture(h.hold_id) AS capture
+  WHERE h.status = 'OPEN' AND h.amount = 70});
 	is_deeply(
 		\@after,
 		[
-			[ 't', 3, '701.00', 'f' ],
+			[ 't', 4, '702.00', 'f' ],
 			[ 't', 't', 1 ],
 			[ 't', 2, '1000.00', 't' ],
 			['00000000-0000-7000-8000-000000000001'],
-			[ 'BK004', 'true' ], [2]
+			[ 'BK004', 'true' ], [2],
+			[ 'OPEN', '70.00', '0.00', 't' ],
+			[ 'CAPTURED', '20.00', '1.00', 'f' ],
+			[ 'RELEASED', '20.00', '0.00', 'f' ],
+			[ 'EXPIRED', '5.00', '0.00', 'f' ],
+			[ 'OPEN', '6.00', '0.00', 't' ],
+			[ 'EXPIRED', '7.00', '0.00', 't' ],
+			[ '99.00', '76.00', '23.00' ],
+			[ 'money.withdrawn', '76.00', 2 ],
+			['t'],
+			[ 'hold.captured', '6.00' ]
 		],
 		"$name: the ledger goes on where it was");
 	is( outcome(

@@ -119,7 +119,8 @@ SQL
 }
 
 # Every kind of event, in several currencies, with whatever a row can hold: accounts 1 to 9, keys
-# 'varied 1' to 'varied 5', the last one of a refusal.
+# 'varied 1' to 'varied 6', the fifth one of a refusal; on account 9 an open hold of 70.00 HTG, made
+# under the sixth key, one that has expired and nobody has swept, and one in each other state.
 sub varied_history
 {
 	my ($node, $database, $schema) = @_;
@@ -160,6 +161,16 @@ SELECT bank_execute(jsonb_build_object('command', 'withdraw', 'account_id', :a8,
 BEGIN;
 SELECT bank_deposit(:a8, '1 HTG', idempotency_key => 'rolled back');
 ROLLBACK;
+SELECT bank_deposit(:a9, '100.00 HTG');
+SELECT bank_hold(:a9, '70.00 HTG', expires_in => '9 years', idempotency_key => 'varied 6',
+  metadata => '{"order": 1}');
+SELECT bank_capture(hold.event_id, to_account => :a5, amount => '1.00 HTG')
+  FROM bank_hold(:a9, '20.00 HTG') AS hold;
+SELECT bank_release(hold.event_id) FROM bank_hold(:a9, '20.00 HTG') AS hold;
+SELECT bank_hold(:a9, '5.00 HTG', expires_in => '1 microsecond');
+SELECT bank_expire_holds();
+SELECT bank_hold(:a9, '6.00 HTG', occurred_at => '2024-05-05', expires_in => '1 day');
+SELECT bank_hold(:a9, '7.00 HTG', expires_in => '1 microsecond');
 SQL
 
 	$schema //= 'public';
@@ -359,19 +370,40 @@ WITH stream AS MATERIALIZED (
          COALESCE(e.occurred_at, e.recorded_at) AS business_at,
          CASE e.event_type::text WHEN 'money.deposited' THEN e.amount
            WHEN 'money.withdrawn' THEN -e.amount WHEN 'transfer.completed' THEN -e.amount
-           ELSE 0 END AS delta
+           WHEN 'hold.captured' THEN -e.amount
+           ELSE 0 END AS delta,
+         e.peer_id IS NOT NULL OR e.hold_id IS NOT NULL AS dated, COALESCE(e.held, 0) AS held,
+         CASE e.event_type::text WHEN 'hold.created' THEN e.amount
+           WHEN 'hold.released' THEN -e.amount WHEN 'hold.expired' THEN -e.amount
+           WHEN 'hold.captured' THEN -(SELECT h.amount FROM bank.events AS h
+             WHERE h.hold_id = e.hold_id AND h.event_type = 'hold.created')
+           ELSE 0 END AS held_delta
   FROM bank.events AS e
   UNION ALL
   SELECT e.peer_id, e.peer_version, e.position, e.recorded_at, e.currency, e.peer_balance,
          e.event_type::text, true,
          COALESCE(e.occurred_at, e.recorded_at),
-         CASE e.event_type::text WHEN 'money.deposited' THEN -e.amount ELSE e.amount END
+         CASE e.event_type::text WHEN 'money.deposited' THEN -e.amount ELSE e.amount END,
+         true, COALESCE(e.peer_held, 0), 0
   FROM bank.events AS e
   WHERE e.peer_id IS NOT NULL
+), hold AS MATERIALIZED (
+  SELECT c.hold_id, c.aggregate_id AS account_id, c.amount, c.expires_at, c.version, c.position,
+         COALESCE(c.occurred_at, c.recorded_at) AS created_at, r.n AS resolutions, r.event_type,
+         r.account_id AS resolved_on, r.amount AS resolved_amount, r.recorded_at,
+         r.business_at, r.version AS resolved_version, r.position AS resolved_position
+  FROM bank.events AS c
+  LEFT JOIN (SELECT hold_id, count(*) AS n, min(event_type::text) AS event_type,
+                    min(aggregate_id::text)::uuid AS account_id, min(amount) AS amount,
+                    min(recorded_at) AS recorded_at, min(COALESCE(occurred_at, recorded_at)) AS business_at,
+                    min(version) AS version, min(position) AS position
+             FROM bank.events WHERE hold_id IS NOT NULL AND event_type <> 'hold.created'
+             GROUP BY hold_id) AS r USING (hold_id)
+  WHERE c.event_type = 'hold.created'
 ), running AS MATERIALIZED (
-  SELECT s.*, row_number() OVER w AS place, sum(s.delta) OVER w AS total,
+  SELECT s.*, row_number() OVER w AS place, sum(s.delta) OVER w AS total, sum(s.held_delta) OVER w AS held_total,
          lag(s.position) OVER w AS position_before, lag(s.recorded_at) OVER w AS recorded_before,
-         max(s.business_at) FILTER (WHERE s.movement)
+         max(s.business_at) FILTER (WHERE s.dated)
            OVER (w ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)
            AS latest_before
   FROM stream AS s
@@ -380,7 +412,7 @@ WITH stream AS MATERIALIZED (
   SELECT account_id, count(*) AS events, sum(greatest(delta, 0)) AS credits,
          sum(greatest(-delta, 0)) AS debits, max(recorded_at) AS recorded_at, max(position) AS position,
          min(recorded_at) FILTER (WHERE version = 1) AS created_at,
-         COALESCE(max(business_at) FILTER (WHERE movement), '-infinity') AS business_at,
+         COALESCE(max(business_at) FILTER (WHERE dated), '-infinity') AS business_at,
          min(currency) AS currency, max(currency) AS other_currency,
          (array_agg(balance ORDER BY version DESC))[1] AS last_balance,
          (array_agg(CASE kind WHEN 'account.frozen' THEN 'FROZEN' WHEN 'account.closed' THEN 'CLOSED'
@@ -394,6 +426,38 @@ WITH stream AS MATERIALIZED (
     FROM running WHERE (version = 1) IS DISTINCT FROM (kind = 'account.created')
   UNION ALL SELECT 'every event carries the balance after it', count(*)
     FROM running WHERE balance IS DISTINCT FROM total
+  UNION ALL SELECT 'every event carries what is held after it', count(*)
+    FROM running WHERE held IS DISTINCT FROM held_total
+  UNION ALL SELECT 'a hold is made once and resolved at most once, on its account',
+    (SELECT count(*) FROM hold WHERE resolutions > 1 OR resolved_on <> account_id)
+    + (SELECT count(*) - count(DISTINCT hold_id) FROM hold)
+    + (SELECT count(*) FROM bank.events AS e
+       WHERE e.hold_id IS NOT NULL AND NOT EXISTS (SELECT FROM hold AS h WHERE h.hold_id = e.hold_id))
+  UNION ALL SELECT 'no more is captured than held, and nothing but a capture is a part', count(*)
+    FROM hold WHERE resolved_amount > amount
+      OR (resolved_amount < amount AND event_type <> 'hold.captured')
+  UNION ALL SELECT 'a hold is used before it expires, and expires not before', count(*)
+    FROM hold WHERE (event_type = 'hold.expired') <> (recorded_at >= expires_at)
+  UNION ALL SELECT 'nothing is recorded on an account beside a hold that is over', count(*)
+    FROM hold AS h JOIN stream AS s ON s.account_id = h.account_id
+    WHERE s.recorded_at >= h.expires_at AND s.kind <> 'hold.expired'
+      AND (h.resolved_version IS NULL OR s.version < h.resolved_version)
+  UNION ALL SELECT 'held and next_expiry of the account are those of its open holds', count(*)
+    FROM bank.accounts AS a
+    LEFT JOIN (SELECT account_id, sum(amount) AS held, min(expires_at) AS next_expiry
+               FROM hold WHERE resolutions IS NULL GROUP BY account_id) AS h USING (account_id)
+    WHERE a.held <> COALESCE(h.held, 0) OR a.next_expiry IS DISTINCT FROM h.next_expiry
+  UNION ALL SELECT 'a closed account has no open holds', count(*)
+    FROM bank.accounts AS a WHERE a.status = 'CLOSED' AND a.held <> 0
+  UNION ALL SELECT 'bank.holds is what the events say', count(*)
+    FROM hold AS h FULL JOIN bank.holds AS b USING (hold_id)
+    WHERE (b.account_id, b.amount, b.expires_at, b.created_at, b.created_version, b.created_position,
+           b.resolved_at, b.resolved_version, b.resolved_position, b.status, b.captured)
+          IS DISTINCT FROM
+          (h.account_id, h.amount, h.expires_at, h.created_at, h.version, h.position,
+           h.business_at, h.resolved_version, h.resolved_position,
+           COALESCE(upper(split_part(h.event_type, '.', 2)), 'OPEN'),
+           CASE WHEN h.event_type = 'hold.captured' THEN h.resolved_amount ELSE 0 END)
   UNION ALL SELECT 'positions grow along a stream', count(*) FROM running WHERE position <= position_before
   UNION ALL SELECT 'recorded_at never decreases along a stream', count(*)
     FROM running WHERE recorded_at < recorded_before
@@ -431,9 +495,10 @@ WITH stream AS MATERIALIZED (
   UNION ALL SELECT 'no position is beyond the sequence', count(*)
     FROM bank.events, bank.events_position_seq AS s WHERE position > s.last_value
   UNION ALL SELECT 'the back-dated movements are those of the events', count(*)
-    FROM (SELECT account_id, version, business_at, latest_before, delta AS amount FROM running
-          WHERE movement AND business_at < latest_before) AS r
-    FULL JOIN bank.backdated_movements AS b USING (account_id, version, business_at, latest_before, amount)
+    FROM (SELECT account_id, version, business_at, latest_before, delta AS amount, held_delta AS held
+          FROM running WHERE dated AND business_at < latest_before) AS r
+    FULL JOIN bank.backdated_movements AS b
+      USING (account_id, version, business_at, latest_before, amount, held)
     WHERE r.account_id IS NULL OR b.account_id IS NULL
   UNION ALL SELECT 'every idempotency key has one event, no event two keys',
     count(*) * 2 - count(e.position) - count(DISTINCT e.position)
