@@ -37,16 +37,3 @@ COMMENT ON COLUMN bank.holds.resolved_version IS 'Place of that event in the acc
 COMMENT ON COLUMN bank.holds.resolved_position IS 'Position of that event.';
 COMMENT ON COLUMN bank.holds.currency IS 'Currency of the account (ISO 4217 letters).';
 COMMENT ON COLUMN bank.holds.status IS 'OPEN until an event resolved it, then CAPTURED, RELEASED or EXPIRED; one whose time is over stays OPEN here until hold.expired is recorded.';
-
-CREATE FUNCTION bank.expired_money(account_id uuid, next_expiry timestamptz) RETURNS bigint
-  LANGUAGE sql STABLE PARALLEL SAFE
-  SET search_path = pg_catalog, pg_temp
-BEGIN ATOMIC
-  SELECT COALESCE(pg_catalog.sum(h.amount), 0)::bigint FROM bank.holds AS h
-  WHERE h.account_id = expired_money.account_id AND h.status = 'OPEN'
-    AND h.expires_at <= pg_catalog.statement_timestamp()
-    AND expired_money.next_expiry <= pg_catalog.statement_timestamp();
-END;
-REVOKE ALL ON FUNCTION bank.expired_money(uuid, timestamptz) FROM PUBLIC;
-COMMENT ON FUNCTION bank.expired_money(uuid, timestamptz) IS
-  'What open holds of an account reserve no more, because their time is over, in minor units.';

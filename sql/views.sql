@@ -35,7 +35,9 @@ CREATE VIEW bank.account_list AS
          a.house_code AS house_account
   FROM bank.accounts AS a,
        LATERAL (SELECT CASE WHEN a.next_expiry <= pg_catalog.statement_timestamp()
-                            THEN a.held - bank.expired_money(a.account_id, a.next_expiry)
+                            THEN a.held - (SELECT pg_catalog.sum(o.amount)::bigint FROM bank.holds AS o
+                                           WHERE o.account_id = a.account_id AND o.status = 'OPEN'
+                                             AND o.expires_at <= pg_catalog.statement_timestamp())
                             ELSE a.held END AS held OFFSET 0) AS h
   WHERE a.house_code IS NULL
   UNION ALL

@@ -27,13 +27,14 @@ WHERE d.classid = 'pg_proc'::regclass AND d.refclassid = 'pg_extension'::regclas
 -- What was decided. kind: command, query, maintenance, helper (of queries), internal, harmless.
 CREATE TABLE decided (kind text, schema text, name text);
 INSERT INTO decided SELECT 'command', 'public', unnest(ARRAY['bank_create_account', 'bank_create_house_account', 'bank_deposit',
-  'bank_withdraw', 'bank_transfer', 'bank_freeze', 'bank_unfreeze', 'bank_close', 'bank_set_limits', 'bank_post_transfers',
+  'bank_withdraw', 'bank_transfer', 'bank_freeze', 'bank_unfreeze', 'bank_close', 'bank_set_limits', 'bank_post_transfers', 'bank_hold', 'bank_capture',
+  'bank_release',
   'bank_execute', 'bank_execute_batch']);
 INSERT INTO decided SELECT 'query', 'public', unnest(ARRAY['bank_account', 'bank_accounts_of', 'bank_account_exists', 'bank_balance',
   'bank_balance_at', 'bank_transactions', 'bank_statement', 'bank_account_events']);
-INSERT INTO decided SELECT 'maintenance', 'public', unnest(ARRAY['bank_verify', 'bank_rebuild']);
+INSERT INTO decided SELECT 'maintenance', 'public', unnest(ARRAY['bank_verify', 'bank_rebuild', 'bank_expire_holds']);
 INSERT INTO decided SELECT 'helper', 'bank', unnest(ARRAY['require_account', 'logical_account', 'latest_business_time', 'version_at',
-  'last_version_until', 'balance_at']);
+  'last_version_until', 'balance_at', 'overdraft_limit_at']);
 -- What an operator does and asks.
 INSERT INTO decided SELECT 'operator', 'public', unnest(ARRAY['bank_subscribe', 'bank_change_subscription', 'bank_unsubscribe',
   'bank_pause_subscription', 'bank_resume_subscription', 'bank_rotate_secret', 'bank_replay', 'bank_retry_dead_letters',
@@ -101,8 +102,9 @@ SELECT is_empty($$SELECT odd('harmless', 'immutable', 'safe', true, '{money_ltse
 SELECT is_empty($$SELECT name FROM f WHERE proname ~ '^money_(lt|le|gt|ge)sel$' AND (volatility, parallel, strict) IS DISTINCT FROM ('stable', 'safe', true)$$,
                 'estimators are stable, strict and parallel safe');
 SELECT is_empty($$SELECT name FROM f WHERE prokind = 'a' AND (volatility, parallel) IS DISTINCT FROM ('immutable', 'safe')$$, 'aggregates are immutable and parallel safe');
-SELECT is(ARRAY(SELECT format('%s %s %s %s', proname, volatility, parallel, strict) FROM f WHERE proname IN ('bank_verify', 'bank_rebuild') ORDER BY 1),
-          ARRAY['bank_rebuild volatile unsafe f', 'bank_verify stable unsafe f'], 'verifying is stable, rebuilding volatile');
+SELECT is(ARRAY(SELECT format('%s %s %s %s', proname, volatility, parallel, strict) FROM f WHERE proname IN ('bank_verify', 'bank_rebuild', 'bank_expire_holds') ORDER BY 1),
+          ARRAY['bank_expire_holds volatile unsafe t', 'bank_rebuild volatile unsafe f', 'bank_verify stable unsafe f'],
+          'verifying is stable, rebuilding volatile, expiring volatile');
 SELECT is(ARRAY(SELECT format('%s %s %s %s', proname, volatility, parallel, strict) FROM f WHERE proname IN ('bank_execute', 'bank_execute_batch') ORDER BY 1),
           ARRAY['bank_execute volatile unsafe t', 'bank_execute_batch volatile unsafe t'], 'commands as JSON are volatile and parallel unsafe; null gives null');
 SELECT is_empty($$SELECT odd('trigger', 'volatile', 'unsafe', false)$$, 'trigger functions are volatile and parallel unsafe');
@@ -125,7 +127,8 @@ SELECT is_empty($$SELECT f.name FROM f JOIN decided AS d ON d.schema = f.nspname
                 'every argument has a name, but the one that is a whole HTTP request for PostgREST');
 SELECT is_empty($$SELECT f.name FROM f JOIN pg_proc AS p USING (oid)
                   WHERE f.proname IN ('bank_create_account', 'bank_create_house_account', 'bank_account') AND p.prorettype <> 'bank_accounts'::regtype
-                     OR f.proname IN ('bank_deposit', 'bank_withdraw', 'bank_transfer', 'bank_freeze', 'bank_unfreeze', 'bank_close', 'bank_set_limits')
+                     OR f.proname IN ('bank_deposit', 'bank_withdraw', 'bank_transfer', 'bank_freeze', 'bank_unfreeze', 'bank_close', 'bank_set_limits',
+                                    'bank_hold', 'bank_capture', 'bank_release')
                         AND p.prorettype <> 'bank_receipt'::regtype$$, 'commands return an account or a receipt');
 
 -- The money type.

@@ -16,6 +16,7 @@ CREATE PROCEDURE movements(rounds integer) LANGUAGE plpgsql AS $$
 DECLARE
   one uuid;
   other uuid;
+  hold uuid;
 BEGIN
   FOR i IN 1..rounds LOOP
     FOR one, other IN SELECT account_id, lead(account_id, 1, account_id) OVER (ORDER BY account_id) FROM customer LOOP
@@ -23,6 +24,12 @@ BEGIN
       COMMIT;
       IF one <> other THEN
         PERFORM bank_transfer(one, other, '1 HTG', idempotency_key => format('%s %s', i, one));
+        COMMIT;
+      END IF;
+      IF i % 4 = 0 THEN
+        hold := event_id FROM bank_hold(one, '1 HTG');
+        COMMIT;
+        PERFORM bank_capture(hold, to_account => NULLIF(other, one));
         COMMIT;
       END IF;
     END LOOP;

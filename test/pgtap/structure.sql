@@ -16,9 +16,9 @@ SELECT has_extension('public', 'banking', 'the extension is in the schema that w
 SELECT schema_owner_is('bank', current_user, 'schema bank belongs to who made the extension');
 SELECT ok(NOT has_schema_privilege('public', 'bank', 'USAGE'), 'PUBLIC has no USAGE on schema bank');
 SELECT ok(NOT has_schema_privilege('public', 'bank', 'CREATE'), 'PUBLIC cannot create in schema bank');
-SELECT tables_are('bank', ARRAY['events', 'accounts', 'backdated_movements', 'idempotency_keys', 'incarnations', 'subscriptions',
+SELECT tables_are('bank', ARRAY['events', 'accounts', 'holds', 'backdated_movements', 'idempotency_keys', 'incarnations', 'subscriptions',
   'subscription_secrets', 'subscription_progress', 'deliveries', 'relay_stopped']);
-SELECT views_are('bank', ARRAY['account_list', 'event_list', 'stream', 'outgoing']);
+SELECT views_are('bank', ARRAY['account_list', 'event_list', 'hold_list', 'stream', 'outgoing']);
 SELECT sequences_are('bank', ARRAY['events_position_seq', 'account_serial_seq', 'incarnation']);
 SELECT is((SELECT format('%s %s %s', extversion, extrelocatable, extowner::regrole) FROM pg_extension WHERE extname = 'banking'),
           (SELECT format('%s f %s', default_version, current_user) FROM pg_available_extensions WHERE name = 'banking'),
@@ -35,16 +35,24 @@ SELECT is(ARRAY(SELECT columns('bank.events')), ARRAY[
   'position bigint NOT NULL', 'version bigint NOT NULL', 'peer_version bigint', 'amount bigint', 'balance bigint NOT NULL',
   'peer_balance bigint', 'recorded_at timestamp with time zone NOT NULL', 'transaction_id xid8 NOT NULL', 'event_id uuid NOT NULL',
   'aggregate_id uuid NOT NULL', 'peer_id uuid', 'event_type bank.event_type NOT NULL', 'currency text NOT NULL',
-  'occurred_at timestamp with time zone', 'data jsonb', 'metadata jsonb'], 'columns of bank.events');
+  'occurred_at timestamp with time zone', 'data jsonb', 'metadata jsonb', 'held bigint', 'peer_held bigint',
+  'expires_at timestamp with time zone', 'hold_id uuid', 'limits_before bigint'], 'columns of bank.events');
 SELECT is(ARRAY(SELECT columns('bank.accounts')), ARRAY[
   'account_id uuid NOT NULL', 'version bigint NOT NULL', 'debits bigint NOT NULL', 'credits bigint NOT NULL', 'position bigint NOT NULL',
   'held bigint NOT NULL', 'overdraft_limit bigint NOT NULL', 'recorded_at timestamp with time zone NOT NULL',
   'business_at timestamp with time zone NOT NULL', 'created_at timestamp with time zone NOT NULL', 'currency text NOT NULL',
   'account_type text NOT NULL', 'status text NOT NULL', 'balance_limit bigint', 'owner_id uuid', 'account_number text',
-  'house_code text', 'stripe integer', 'house_account_id uuid'], 'columns of bank.accounts');
+  'house_code text', 'stripe integer', 'house_account_id uuid', 'next_expiry timestamp with time zone', 'limits_version bigint NOT NULL'],
+  'columns of bank.accounts');
+SELECT is(ARRAY(SELECT columns('bank.holds')), ARRAY[
+  'hold_id uuid NOT NULL', 'account_id uuid NOT NULL', 'amount bigint NOT NULL', 'captured bigint NOT NULL',
+  'expires_at timestamp with time zone NOT NULL', 'created_at timestamp with time zone NOT NULL', 'created_version bigint NOT NULL',
+  'created_position bigint NOT NULL', 'resolved_at timestamp with time zone', 'resolved_version bigint', 'resolved_position bigint',
+  'currency text NOT NULL', 'status text NOT NULL'], 'columns of bank.holds');
 SELECT is(ARRAY(SELECT columns('bank.backdated_movements')), ARRAY[
   'account_id uuid NOT NULL', 'version bigint NOT NULL', 'business_at timestamp with time zone NOT NULL',
-  'latest_before timestamp with time zone NOT NULL', 'amount bigint NOT NULL'], 'columns of bank.backdated_movements');
+  'latest_before timestamp with time zone NOT NULL', 'amount bigint NOT NULL', 'held bigint NOT NULL'],
+  'columns of bank.backdated_movements');
 SELECT is(ARRAY(SELECT columns('bank.idempotency_keys')), ARRAY[
   'idempotency_key text NOT NULL', 'request_hash bytea NOT NULL', 'aggregate_id uuid', 'version bigint', 'refusal jsonb'],
   'columns of bank.idempotency_keys');
@@ -56,6 +64,10 @@ SELECT ok((SELECT array_agg(c ORDER BY n) FROM columns('bank_events') WITH ORDIN
   'position bigint', 'event_id uuid', 'aggregate_id uuid', 'version bigint', 'peer_id uuid', 'peer_version bigint', 'event_type text',
   'event_data jsonb', 'metadata jsonb', 'occurred_at timestamp with time zone', 'recorded_at timestamp with time zone'],
   'columns of bank_events');
+SELECT ok((SELECT array_agg(c ORDER BY n) FROM columns('bank_holds') WITH ORDINALITY AS t (c, n) WHERE n <= 11) = ARRAY[
+  'hold_id uuid', 'account_id uuid', 'currency text', 'amount numeric', 'captured numeric', 'status text',
+  'expires_at timestamp with time zone', 'created_at timestamp with time zone', 'resolved_at timestamp with time zone',
+  'created_position bigint', 'resolved_position bigint'], 'columns of bank_holds');
 SELECT ok((SELECT array_agg(c ORDER BY n) FROM columns('bank_trial_balance') WITH ORDINALITY AS t (c, n) WHERE n <= 3) = ARRAY[
   'currency text', 'debits numeric', 'credits numeric'], 'columns of bank_trial_balance');
 SELECT ok((SELECT array_agg(c ORDER BY n) FROM columns('bank_receipt') WITH ORDINALITY AS t (c, n) WHERE n <= 10) = ARRAY[
@@ -70,6 +82,11 @@ SELECT col_is_pk('bank', 'accounts', 'account_id', 'an account has one row');
 SELECT col_is_unique('bank', 'accounts', 'account_number', 'account numbers are unique');
 SELECT col_is_pk('bank', 'idempotency_keys', 'idempotency_key', 'a key has one outcome');
 SELECT col_is_pk('bank', 'backdated_movements', ARRAY['account_id', 'version'], 'a movement is back-dated once');
+SELECT col_is_pk('bank', 'holds', 'hold_id', 'a hold has one row');
+SELECT is(ARRAY(SELECT pg_get_indexdef(indexrelid) FROM pg_index WHERE indrelid = 'bank.holds'::regclass AND indpred IS NOT NULL ORDER BY 1), ARRAY[
+  'CREATE INDEX holds_expiry ON bank.holds USING btree (expires_at) WHERE (status = ''OPEN''::text)',
+  'CREATE INDEX holds_open ON bank.holds USING btree (account_id, expires_at) WHERE (status = ''OPEN''::text)'],
+  'open holds are found by account and by expiry');
 SELECT index_is_unique('bank', 'accounts', 'accounts_house_stripe', 'a stripe has one row');
 SELECT is_empty($$SELECT conname FROM pg_constraint WHERE contype = 'f' AND connamespace = 'bank'::regnamespace$$,
                 'no foreign keys: none could be restored in any order, and each would cost a lock');
@@ -117,7 +134,8 @@ SELECT is(ARRAY(SELECT format('%s %s %s', tgname, tgenabled, tgrelid::regclass) 
 SELECT is(ARRAY(SELECT format('%s %s %s %s', evtname, evtenabled, evtevent, evtfoid::regproc) FROM pg_event_trigger),
           ARRAY['banking_guard_drop A ddl_command_start bank.guard_drop'], 'one event trigger, against dropping, always');
 SELECT is(enum_range(NULL::bank.event_type)::text[], ARRAY['account.created', 'account.frozen', 'account.unfrozen', 'account.closed',
-                 'account.limits_changed', 'money.deposited', 'money.withdrawn', 'transfer.completed'], 'the event types, in this order');
+                 'account.limits_changed', 'money.deposited', 'money.withdrawn', 'transfer.completed', 'hold.created', 'hold.captured', 'hold.released',
+                 'hold.expired'], 'the event types, in this order');
 SELECT is_empty($$SELECT attname FROM pg_attribute AS a JOIN pg_class AS c ON c.oid = a.attrelid
                   WHERE c.relnamespace = 'bank'::regnamespace AND c.relkind = 'r' AND a.attnum > 0
                     AND a.atttypid IN ('regproc'::regtype, 'regprocedure'::regtype, 'regoper'::regtype, 'regoperator'::regtype,

@@ -9,6 +9,7 @@ CREATE ROLE regress_banking_nobody;
 CREATE ROLE regress_banking_teller;
 SELECT account_number FROM bank_create_account(a(100), 'COURANT', 'HTG', account_id => a(1));
 SELECT balance FROM bank_deposit(a(1), '100 HTG');
+SELECT balance FROM bank_hold(a(1), '1 HTG', expires_in => '1 microsecond');
 
 -- Nobody has no right to anything but the money type.
 SET ROLE regress_banking_nobody;
@@ -21,6 +22,11 @@ SELECT bank_freeze(a(1));
 SELECT bank_unfreeze(a(1));
 SELECT bank_close(a(1));
 SELECT bank_set_limits(a(1));
+SELECT bank_hold(a(1), '1 HTG');
+SELECT bank_capture(a(1));
+SELECT bank_release(a(1));
+SELECT bank_expire_holds();
+SELECT * FROM bank_holds;
 SELECT bank_account(a(1));
 SELECT bank_accounts_of(a(100));
 SELECT bank_account_exists(a(1));
@@ -41,16 +47,17 @@ SELECT bank_money(1, 'HTG') + '2 HTG', bank_account_number_valid('000000000195')
 RESET ROLE;
 
 -- Views can be given to whoever may read everything.
-GRANT SELECT ON bank_accounts, bank_events, bank_trial_balance, bank_progress TO regress_banking_nobody;
+GRANT SELECT ON bank_accounts, bank_events, bank_holds, bank_trial_balance, bank_progress TO regress_banking_nobody;
 SET ROLE regress_banking_nobody;
 SELECT account_type, balance FROM bank_accounts ORDER BY 1;
+SELECT amount, status FROM bank_holds;
 SELECT event_type, event_data ->> 'amount' AS amount, peer_id IS NULL AS alone FROM bank_events ORDER BY position;
 SELECT * FROM bank_trial_balance;
 SELECT * FROM bank_progress;
 UPDATE bank_events SET metadata = '{}';
 SELECT bank_balance(a(1));
 RESET ROLE;
-REVOKE ALL ON bank_accounts, bank_events, bank_trial_balance, bank_progress FROM regress_banking_nobody;
+REVOKE ALL ON bank_accounts, bank_events, bank_holds, bank_trial_balance, bank_progress FROM regress_banking_nobody;
 
 -- A teller may call functions, all that are there.
 DO $$
@@ -70,6 +77,11 @@ SELECT balance, replayed FROM bank_deposit(a(1), '10 HTG', idempotency_key => 'k
 SELECT balance FROM bank_withdraw(a(1), '5 HTG', house_account => 'vault');
 SELECT balance FROM bank_transfer(a(1), a(2), '5 HTG');
 SELECT balance FROM bank_withdraw(a(1), '1000 HTG');
+SELECT event_type FROM bank_hold(a(1), '2 HTG', idempotency_key => 'h1');
+SELECT event_type FROM bank_capture((SELECT event_id FROM bank_hold(a(1), '2 HTG', idempotency_key => 'h1')));
+SELECT event_type FROM bank_hold(a(1), '2 HTG', idempotency_key => 'h2');
+SELECT event_type FROM bank_release((SELECT event_id FROM bank_hold(a(1), '2 HTG', idempotency_key => 'h2')));
+SELECT bank_expire_holds();
 SELECT version FROM bank_freeze(a(2));
 SELECT version FROM bank_unfreeze(a(2));
 SELECT version FROM bank_set_limits(a(2));

@@ -135,9 +135,9 @@ SELECT version, replayed FROM bank_deposit('00000000-0000-7000-8000-000000000001
   idempotency_key => 'varied 3');
 SELECT version, bank_account_number_valid(account_number)
   FROM bank_create_account('00000000-0000-4000-8000-000000000001', 'COURANT', 'HTG');
-SELECT event_type, version FROM bank_unfreeze('00000000-0000-7000-8000-000000000005', expected_version => 3)})
+SELECT event_type, version FROM bank_unfreeze('00000000-0000-7000-8000-000000000005', expected_version => 4)})
 	],
-	[ [ 2, 't' ], [ 1, 't' ], [ 'account.unfrozen', 4 ] ],
+	[ [ 2, 't' ], [ 1, 't' ], [ 'account.unfrozen', 5 ] ],
 	'all commands work');
 my %load = pgbench($standby, 'ledger', transactions => 20, scripts => [<<'SQL']);
 \set a random(101, 120)

@@ -84,7 +84,7 @@ foreach my $way ('initial copy', 'dump of the snapshot')
 	is("$load{status} $load{stderr}", '0 ', "$way: the publisher goes on");
 	$publisher->safe_psql('ledger', <<'SQL');
 SELECT bank_freeze('00000000-0000-7000-8000-000000000008');
-SELECT bank_set_limits('00000000-0000-7000-8000-000000000009', balance_limit => '7 HTG');
+SELECT bank_set_limits('00000000-0000-7000-8000-000000000009', balance_limit => '700 HTG');
 SELECT bank_unfreeze('00000000-0000-7000-8000-000000000008');
 SELECT bank_create_house_account(pg_catalog.format('house_%s', count(*)), 'KWD') FROM bank_events;
 SQL

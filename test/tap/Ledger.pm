@@ -37,6 +37,7 @@ shared_buffers = 64MB
 statement_timeout = 120s
 timezone = 'UTC'
 datestyle = 'ISO, YMD'
+jit = off
 CONF
 
 # Start a cluster. Options: streaming => 1 or 'logical'; conf => lines for postgresql.conf.
