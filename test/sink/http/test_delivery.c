@@ -208,7 +208,8 @@ test_answers(void)
 			is.error[0] = '\0';
 		check_delivery(is, cases[i].verdict, cases[i].status, cases[i].text, cases[i].path);
 		if (is.retry_after != (cases[i].wait < 0 ? BANK_NO_RETRY_AFTER : cases[i].wait * 1000000))
-			check(false, "Retry-After of %s is not %lld", cases[i].path, (long long) is.retry_after);
+			check(false, "Retry-After of %s is not %lld", cases[i].path,
+				  (long long) is.retry_after);
 	}
 	relay.now = 0;
 	ok_requests = server_look().ok_requests;
@@ -306,7 +307,8 @@ test_bytes(void)
 	check(strstr(seen.last, "\r\nAuthorization: Bearer x\r\n") != NULL, "the target's header");
 	check(strstr(seen.last, "\r\nX-Empty:\r\n") != NULL, "an empty one too");
 	check(strstr(seen.last, "\r\nUser-Agent: banking\r\n") != NULL, "who sends it");
-	check(strcasestr(seen.last, "\r\nExpect:") == NULL && strcasestr(seen.last, "\r\nAccept") == NULL &&
+	check(strcasestr(seen.last, "\r\nExpect:") == NULL &&
+		  strcasestr(seen.last, "\r\nAccept") == NULL &&
 		  strcasestr(seen.last, "\r\nCookie") == NULL, "and nothing else");
 	(void) memcpy(first, seen.last, sizeof(first));
 
@@ -319,7 +321,8 @@ test_bytes(void)
 	seen = server_look();
 	check(strstr(seen.last, "\r\nwebhook-id: msg_x\r\n") != NULL &&
 		  strstr(seen.last, "\r\nwebhook-timestamp: 1614265331\r\n") != NULL &&
-		  strncmp(strstr(seen.last, "webhook-signature"), strstr(first, "webhook-signature"), 66) != 0,
+		  strncmp(strstr(seen.last, "webhook-signature"),
+				  strstr(first, "webhook-signature"), 66) != 0,
 		  "the next attempt has the same id, a new time and a new signature");
 	relay.now = 0;
 
@@ -344,7 +347,8 @@ test_environment(void)
 {
 	(void) setenv("http_proxy", "http://127.0.0.1:1/", 1);
 	(void) setenv("ALL_PROXY", "http://127.0.0.1:1/", 1);
-	check_delivery(deliver("/ok"), BANK_DELIVERED, 200, "", "proxies of the environment are not used");
+	check_delivery(deliver("/ok"), BANK_DELIVERED, 200, "",
+				   "proxies of the environment are not used");
 	(void) unsetenv("http_proxy");
 	(void) unsetenv("ALL_PROXY");
 }
@@ -446,7 +450,8 @@ test_slow_names(void)
 	relay_send(&other, target_of("/ok"));
 	while (other.completed == 0)
 		relay_turn(PATIENCE);
-	check(sleepy.completed == 0 && relay_clock_ms() - begin < PATIENCE / 4, "others do not wait for it");
+	check(sleepy.completed == 0 && relay_clock_ms() - begin < PATIENCE / 4,
+		  "others do not wait for it");
 	relay_cancel(&sleepy);
 	(void) deliver("/ok");
 	check(sleepy.completed == 0 && relay_clock_ms() - begin < PATIENCE / 4, "it can be cancelled");
@@ -607,7 +612,21 @@ test_descriptors(void)
 	check(open_descriptors() <= before + 10, "descriptors are closed");
 }
 
-/* Start openssl's server with a certificate that nobody has signed; its port, 0: there is no openssl. */
+/* With nothing to do the sink waits for nothing, although connections are open. */
+static void
+test_idle(void)
+{
+	BankSinkSocket sockets[8];
+	int32_t		timeout;
+	int			n;
+
+	check_delivery(deliver("/ok"), BANK_DELIVERED, 200, "", "a last one");
+	(void) relay.sink->wait_for(relay.state, sockets, 8, &n, &timeout);
+	check_int(n, 0, "no socket to wait for");
+	check_int(timeout, -1, "no time to wait for");
+}
+
+/* Start openssl's server with a certificate that nobody signed; its port, 0: no openssl. */
 static int
 start_tls_server(const char *dir, pid_t *pid)
 {
@@ -690,6 +709,7 @@ main(void)
 	test_stable_set();
 	test_many();
 	test_descriptors();
+	test_idle();
 	test_tls();
 	return check_done();
 }

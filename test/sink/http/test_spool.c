@@ -118,7 +118,8 @@ main(void)
 	one.then = cancel_second;
 	relay_send(&one, &target);
 	relay_send(&second, &target);
-	check(relay_finish(1000) && one.completed == 1 && second.completed == 0, "cancelled in complete()");
+	check(relay_finish(1000) && one.completed == 1 && second.completed == 0,
+		  "cancelled in complete()");
 	check_text(spooled(), "{}\n{\"a\":1}\n{\"b\":2}\n{}\n{}\n", "is not written");
 	one.then = NULL;
 
