@@ -149,6 +149,11 @@ CREATE TRIGGER subscriptions_note_change
   FOR EACH STATEMENT EXECUTE FUNCTION bank.relay_note_change();
 ALTER TABLE bank.subscriptions ENABLE ALWAYS TRIGGER subscriptions_note_change;
 COMMENT ON TRIGGER subscriptions_note_change ON bank.subscriptions IS 'Tells the worker.';
+CREATE TRIGGER subscription_progress_note_change
+  AFTER INSERT ON bank.subscription_progress
+  FOR EACH STATEMENT EXECUTE FUNCTION bank.relay_note_change();
+ALTER TABLE bank.subscription_progress ENABLE ALWAYS TRIGGER subscription_progress_note_change;
+COMMENT ON TRIGGER subscription_progress_note_change ON bank.subscription_progress IS 'Tells the worker, when pg_restore brings it after the subscription.';
 CREATE TRIGGER relay_stopped_note_change
   AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON bank.relay_stopped
   FOR EACH STATEMENT EXECUTE FUNCTION bank.relay_note_change();

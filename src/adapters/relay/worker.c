@@ -526,6 +526,8 @@ bank_worker_settings(void)
 		{"enable_seqscan", "off"},
 		{"jit", "off"},
 		{"lock_timeout", "0"},
+		/* whoever meets the worker in a circle, DROP EXTENSION say, shall go on, not the worker */
+		{"deadlock_timeout", "20ms"},
 		{"statement_timeout", "0"},
 		{"transaction_timeout", "0"}	/* from PostgreSQL 17 on */
 	};
