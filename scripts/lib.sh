@@ -46,6 +46,20 @@ install_extension()
 	fi
 }
 
+# Build and install the sample sink, for tests; as root only where it must be.
+install_sample_sink()
+{
+	local pg_config=${PG_CONFIG:-pg_config}
+
+	make -s -C test/sink clean PG_CONFIG="$pg_config"
+	make -s -C test/sink PG_CONFIG="$pg_config"
+	if [ -w "$("$pg_config" --pkglibdir)" ]; then
+		make -s -C test/sink install PG_CONFIG="$pg_config"
+	else
+		as_root make -s -C test/sink install PG_CONFIG="$pg_config"
+	fi
+}
+
 # The user for whatever must not run as root (the server, the tests): ourselves, or for root
 # BANKING_CLUSTER_USER, by default postgres or nobody. scripts/cluster chooses the same.
 server_user()

@@ -149,6 +149,16 @@ CREATE TRIGGER subscriptions_note_change
   FOR EACH STATEMENT EXECUTE FUNCTION bank.relay_note_change();
 ALTER TABLE bank.subscriptions ENABLE ALWAYS TRIGGER subscriptions_note_change;
 COMMENT ON TRIGGER subscriptions_note_change ON bank.subscriptions IS 'Tells the worker.';
+CREATE TRIGGER subscription_progress_note_change
+  AFTER INSERT ON bank.subscription_progress
+  FOR EACH STATEMENT EXECUTE FUNCTION bank.relay_note_change();
+ALTER TABLE bank.subscription_progress ENABLE ALWAYS TRIGGER subscription_progress_note_change;
+COMMENT ON TRIGGER subscription_progress_note_change ON bank.subscription_progress IS 'Tells the worker, when pg_restore brings it after the subscription.';
+CREATE TRIGGER relay_stopped_note_change
+  AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON bank.relay_stopped
+  FOR EACH STATEMENT EXECUTE FUNCTION bank.relay_note_change();
+ALTER TABLE bank.relay_stopped ENABLE ALWAYS TRIGGER relay_stopped_note_change;
+COMMENT ON TRIGGER relay_stopped_note_change ON bank.relay_stopped IS 'Tells the worker, also when pg_restore brings it.';
 
 CREATE FUNCTION bank.relay_note_created() RETURNS void
   LANGUAGE c AS 'MODULE_PATHNAME', 'bank_relay_note_created';
@@ -345,6 +355,8 @@ CREATE FUNCTION @extschema@.bank_relay_stop() RETURNS void
   SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
+  -- one after the other: who comes later sees what the other has decided
+  LOCK TABLE bank.relay_stopped IN SHARE ROW EXCLUSIVE MODE;
   IF NOT EXISTS (SELECT FROM bank.relay_stopped) THEN
     INSERT INTO bank.relay_stopped (stopped_at, stopped_by) VALUES (pg_catalog.clock_timestamp(), session_user);
   END IF;
@@ -359,6 +371,7 @@ CREATE FUNCTION @extschema@.bank_relay_start() RETURNS void
   SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
+  LOCK TABLE bank.relay_stopped IN SHARE ROW EXCLUSIVE MODE;
   DELETE FROM bank.relay_stopped;
   PERFORM bank.relay_start();
 END

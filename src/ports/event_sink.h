@@ -14,8 +14,9 @@
  * which runs in whatever backend calls bank_subscribe(). None may block, raise a
  * PostgreSQL error, start a transaction or keep a pointer into a request after
  * it has completed. Threads that a library starts must have all signals blocked.
- * Exactly one complete() for every request that send() took, never from within send()
- * or cancel(); none after cancel(). Times are milliseconds.
+ * Exactly one complete() for every request that send() took, only from within run();
+ * none after cancel(). complete() may call send() and cancel(). The text of a failed
+ * delivery goes into a table: one line of printable ASCII. Times are milliseconds.
  */
 #ifndef BANK_PORTS_EVENT_SINK_H
 #define BANK_PORTS_EVENT_SINK_H

@@ -63,6 +63,7 @@ bank_relay_status(PG_FUNCTION_ARGS)
 	bool		nulls[9] = {false, true, true, true, true, true, true, true, true};
 	BankRelaySlot *slot = NULL;
 	BankRelaySlot copy;
+	bool		launcher = true;
 
 	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "return type must be a row type");
@@ -72,6 +73,7 @@ bank_relay_status(PG_FUNCTION_ARGS)
 		slot = bank_relay_slot(MyDatabaseId, false);
 		if (slot != NULL)
 			copy = *slot;
+		launcher = bank_relay_shared->launcher != 0 || RecoveryInProgress();
 		bank_relay_unlock();
 	}
 	values[0] = CStringGetTextDatum(bank_relay_state_name(slot != NULL ? &copy : NULL));
@@ -90,6 +92,12 @@ bank_relay_status(PG_FUNCTION_ARGS)
 		values[7] = Int64GetDatum((int64) pg_atomic_read_u64(&slot->bytes));
 		values[8] = Int64GetDatum((int64) pg_atomic_read_u64(&slot->delivered));
 		nulls[5] = nulls[6] = nulls[7] = nulls[8] = false;
+	}
+	if (!launcher && (slot == NULL || copy.pid == 0))
+	{
+		values[4] = CStringGetTextDatum("no launcher runs, see max_worker_processes "
+										"and the server's log");
+		nulls[4] = false;
 	}
 	return HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls));
 }

@@ -43,6 +43,7 @@ PGDLLEXPORT void bank_relay_launcher_main(Datum argument);
 #define BANK_LAUNCHER_CRASH_DELAY (3 * USECS_PER_SEC)
 /* When the server has no free worker slot. */
 #define BANK_LAUNCHER_BUSY_DELAY (5 * USECS_PER_SEC)
+#define BANK_LAUNCHER_BUSY "no free worker slot, see max_worker_processes"
 
 /* Workers that have been asked for and whose start is awaited: handles by slot. */
 static BackgroundWorkerHandle *bank_launcher_handles[BANK_RELAY_SLOTS];
@@ -147,6 +148,7 @@ bank_launcher_start(int n)
 	BackgroundWorker worker;
 	bool		usable = bank_launcher_database_usable(database);
 	bool		started;
+	bool		known;
 
 	bank_relay_lock();
 	if (slot->state != BANK_RELAY_WANTED || slot->database != database || !usable)
@@ -176,12 +178,16 @@ bank_launcher_start(int n)
 	if (started)
 		return;
 	bank_relay_lock();
-	snprintf(slot->error, sizeof(slot->error), "no free worker slot, see max_worker_processes");
+	known = strcmp(slot->error, BANK_LAUNCHER_BUSY) == 0;
+	strlcpy(slot->error, BANK_LAUNCHER_BUSY, sizeof(slot->error));
 	bank_relay_want(slot, GetCurrentTimestamp() + BANK_LAUNCHER_BUSY_DELAY);
 	bank_relay_unlock();
-	ereport(LOG,
-			(errmsg("banking relay: could not start a worker for database %u", database),
-			 errhint("Raise max_worker_processes.")));
+	/* once, not with every try */
+	if (!known)
+		ereport(LOG,
+				(errmsg("banking relay: could not start a worker for database %u", database),
+				 errdetail("It is tried again until there is a free worker slot."),
+				 errhint("Raise max_worker_processes.")));
 }
 
 /* Has a worker that was asked for ended? Then its slot is to be started again, or is free. */

@@ -4,7 +4,8 @@
  *
  * Notes are taken while the transaction runs and forgotten when it aborts. A part
  * of it that is rolled back may leave one behind: the worker then looks in vain. A prepared
- * transaction is committed by somebody else, who tells nothing: the worker's timer finds it.
+ * transaction is committed by somebody else, who tells nothing: the worker's timer finds its
+ * events, but not that the relay was stopped or started, so such a one is refused.
  */
 #include "postgres.h"
 
@@ -23,10 +24,15 @@ PG_FUNCTION_INFO_V1(bank_relay_note_created);
 
 static bool bank_noted_events = false;
 static bool bank_noted_changes = false;
+static bool bank_noted_created = false;
 static bool bank_noted_start = false;
 static bool bank_noted_stop = false;
+static int	bank_noted_stop_level = 0;	/* nesting level of the transaction that stopped it */
 
-/* bank_relay_start has committed, or bank_relay_stop has not: there shall be a worker again. */
+/*
+ * There is a ledger where there may have been none, bank_relay_start has committed, or
+ * bank_relay_stop has not: there shall be a worker again.
+ */
 static void
 bank_relay_resume(void)
 {
@@ -47,13 +53,38 @@ bank_relay_resume(void)
 static void
 bank_relay_at_end(XactEvent event, void *argument pg_attribute_unused())
 {
+	if (event == XACT_EVENT_PRE_PREPARE && (bank_noted_start || bank_noted_stop))
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("cannot PREPARE a transaction that has stopped or started the relay")));
 	if (event != XACT_EVENT_COMMIT && event != XACT_EVENT_ABORT && event != XACT_EVENT_PREPARE)
 		return;
 	if (event == XACT_EVENT_COMMIT && (bank_noted_events || bank_noted_changes))
 		bank_relay_commit(bank_noted_events, bank_noted_changes);
-	if (event == XACT_EVENT_COMMIT ? bank_noted_start : bank_noted_stop)
+	if (event == XACT_EVENT_COMMIT ? bank_noted_start || bank_noted_created : bank_noted_stop)
 		bank_relay_resume();
-	bank_noted_events = bank_noted_changes = bank_noted_start = bank_noted_stop = false;
+	bank_noted_events = bank_noted_changes = bank_noted_created = false;
+	bank_noted_start = bank_noted_stop = false;
+}
+
+/*
+ * Callback at the end of every subtransaction. One that has stopped the relay and is rolled
+ * back starts it again, when the whole transaction ends: a worker that finds it stopped
+ * after all ends by itself.
+ */
+static void
+bank_relay_at_sub_end(SubXactEvent event, SubTransactionId id pg_attribute_unused(),
+					  SubTransactionId parent pg_attribute_unused(),
+					  void *argument pg_attribute_unused())
+{
+	int			level = GetCurrentTransactionNestLevel();
+
+	if (!bank_noted_stop || bank_noted_stop_level < level)
+		return;
+	if (event == SUBXACT_EVENT_COMMIT_SUB)
+		bank_noted_stop_level = level - 1;
+	else if (event == SUBXACT_EVENT_ABORT_SUB)
+		bank_noted_start = true;
 }
 
 /* Have the end of the transaction watched. */
@@ -65,6 +96,7 @@ bank_relay_watch(void)
 	if (registered)
 		return;
 	RegisterXactCallback(bank_relay_at_end, NULL);
+	RegisterSubXactCallback(bank_relay_at_sub_end, NULL);
 	registered = true;
 }
 
@@ -88,9 +120,14 @@ bank_relay_note_changes(void)
 void
 bank_relay_note_stop(bool stop)
 {
+	int			level = GetCurrentTransactionNestLevel();
+
 	bank_relay_watch();
-	bank_noted_stop = stop;
 	bank_noted_start = !stop;
+	if (!stop)
+		return;
+	bank_noted_stop_level = bank_noted_stop ? Min(bank_noted_stop_level, level) : level;
+	bank_noted_stop = true;
 }
 
 /* Trigger function bank.relay_note_change(): subscriptions have changed. */
@@ -106,10 +143,11 @@ bank_relay_note_change(PG_FUNCTION_ARGS)
 	return PointerGetDatum(NULL);
 }
 
-/* bank.relay_note_created(): called by the install script. */
+/* bank.relay_note_created(): called by the install script, and by those of upgrades. */
 Datum
 bank_relay_note_created(PG_FUNCTION_ARGS)
 {
 	bank_relay_note_changes();
+	bank_noted_created = true;
 	PG_RETURN_VOID();
 }

@@ -9,4 +9,7 @@ extern void bank_relay_note_events(void);
 extern void bank_relay_note_changes(void);
 extern void bank_relay_note_stop(bool stop);
 
+/* shared.c */
+extern void bank_relay_forget(Oid database);
+
 #endif							/* BANK_RELAY_NOTIFY_H */

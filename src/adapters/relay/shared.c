@@ -13,6 +13,7 @@
 #include "postgres.h"
 
 #include "adapters/pg_compat.h"
+#include "adapters/relay/notify.h"
 #include "adapters/relay/shared.h"
 
 #include "miscadmin.h"
@@ -129,6 +130,27 @@ bank_relay_want(BankRelaySlot *slot, TimestampTz start_at)
 		SetLatch(bank_relay_shared->launcher_latch);
 }
 
+/*
+ * A database is being dropped: forget that its relay is stopped, or such slots would pile up.
+ * If it is not dropped after all, its next commit has a worker find out again.
+ */
+void
+bank_relay_forget(Oid database)
+{
+	BankRelaySlot *slot;
+
+	if (bank_relay_shared == NULL)
+		return;
+	bank_relay_lock();
+	slot = bank_relay_slot(database, false);
+	if (slot != NULL && slot->state == BANK_RELAY_STOPPED)
+	{
+		slot->state = BANK_RELAY_FREE;
+		slot->database = InvalidOid;
+	}
+	bank_relay_unlock();
+}
+
 /* The slot of this backend's database, found without a lock; NULL: it has none. */
 static BankRelaySlot *
 bank_relay_own_slot(void)
@@ -149,9 +171,20 @@ bank_relay_own_slot(void)
 	return NULL;
 }
 
+/* Count a commit. */
+static void
+bank_relay_count(BankRelaySlot *slot, bool events, bool changes)
+{
+	if (events)
+		(void) pg_atomic_fetch_add_u32(&slot->commits, 1);
+	if (changes)
+		(void) pg_atomic_fetch_add_u32(&slot->changes, 1);
+}
+
 /*
  * A transaction of this database has committed that appended events, or changed
- * subscriptions. Raises nothing: the transaction is over.
+ * subscriptions. Raises nothing: the transaction is over. A worker that is about to free the
+ * slot, as it has found no ledger, sees that count, or we see the slot freed.
  */
 void
 bank_relay_commit(bool events, bool changes)
@@ -162,7 +195,9 @@ bank_relay_commit(bool events, bool changes)
 	if (bank_relay_shared == NULL)
 		return;
 	slot = bank_relay_own_slot();
-	if (slot == NULL)
+	if (slot != NULL)
+		bank_relay_count(slot, events, changes);
+	if (slot == NULL || slot->database != MyDatabaseId)
 	{
 		bank_relay_lock();
 		slot = bank_relay_slot(MyDatabaseId, true);
@@ -171,11 +206,8 @@ bank_relay_commit(bool events, bool changes)
 		bank_relay_unlock();
 		if (slot == NULL)
 			return;
+		bank_relay_count(slot, events, changes);
 	}
-	if (events)
-		(void) pg_atomic_fetch_add_u32(&slot->commits, 1);
-	if (changes)
-		(void) pg_atomic_fetch_add_u32(&slot->changes, 1);
 	latch = slot->latch;
 	if (latch != NULL && (changes || pg_atomic_read_u32(&slot->attentive) != 0))
 		SetLatch(latch);

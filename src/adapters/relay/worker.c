@@ -5,7 +5,7 @@
  * One turn of its loop: take what has ended, record it and read more in one short
  * transaction, send what is ready, wait. It is woken by the latch (a commit that
  * appended events, a command), by a socket, or by the time that it has computed: a retry, a
- * breaker, a secret that expires, and a look at the server's latest transaction now and
+ * breaker, a secret that expires, and a look at how many transactions have ended now and
  * then, which finds what nobody tells (COMMIT PREPARED). When that has not
  * changed it runs no statement at all.
  *
@@ -46,12 +46,15 @@
 #define BANK_WORKER_GATHER (5 * INT64CONST(1000))
 /* How long to wait before recording again what somebody else has locked. */
 #define BANK_WORKER_LOCKED (100 * INT64CONST(1000))
+/* When to look again whether the extension's version is the library's, if nobody tells. */
+#define BANK_WORKER_OUTDATED_DELAY (60 * USECS_PER_SEC)
 
 /* Why the worker ends. */
 typedef enum BankWorkerEnd
 {
 	BANK_WORKER_FAILED,			/* by an error: shall be started again, a little later */
 	BANK_WORKER_STOPPED,		/* by bank_relay_stop */
+	BANK_WORKER_OUTDATED,		/* the ledger is of another version: shall look again later */
 	BANK_WORKER_NEEDLESS		/* there is no ledger here */
 } BankWorkerEnd;
 
@@ -61,7 +64,7 @@ static MemoryContext bank_worker_context = NULL;	/* likewise; reset each turn */
 static BankWorkerEnd bank_worker_end = BANK_WORKER_FAILED;
 static uint32 bank_worker_commits = 0;	/* as of the last look */
 static uint32 bank_worker_changes = 0;
-static uint64 bank_worker_latest_xid = 0;
+static uint64 bank_worker_ended_before = 0;
 static TimestampTz bank_worker_locked_until = 0;
 static TimestampTz bank_worker_recorded_at = 0;
 static XLogRecPtr bank_worker_unflushed = InvalidXLogRecPtr;	/* commit of what was recorded */
@@ -84,9 +87,19 @@ bank_worker_leave(int code pg_attribute_unused(), Datum argument pg_attribute_un
 		case BANK_WORKER_STOPPED:
 			slot->state = BANK_RELAY_STOPPED;
 			break;
+		case BANK_WORKER_OUTDATED:
+			bank_relay_want(slot, GetCurrentTimestamp() + BANK_WORKER_OUTDATED_DELAY);
+			break;
 		case BANK_WORKER_NEEDLESS:
 			slot->state = BANK_RELAY_FREE;
 			slot->database = InvalidOid;
+			pg_memory_barrier();
+			/* one may have been created since we looked */
+			if (pg_atomic_read_u32(&slot->changes) != bank_worker_changes)
+			{
+				slot->database = MyDatabaseId;
+				bank_relay_want(slot, 0);
+			}
 			break;
 		case BANK_WORKER_FAILED:
 			if (TimestampDifferenceExceeds(slot->started_at, GetCurrentTimestamp(), 60000))
@@ -167,35 +180,38 @@ bank_worker_commit(const BankSession *session)
 	pgstat_report_activity(STATE_IDLE, NULL);
 }
 
-/* Is the installed version of the extension that of this library, and does the relay run? */
-static bool
-bank_worker_may_run(void)
+/*
+ * Ends the process if the extension's version is not the library's, before it looks at any of
+ * its tables, or if the relay is stopped.
+ */
+static void
+bank_worker_check(void)
 {
-	static BankPlan plan = {
-		.text = "SELECT e.extversion, EXISTS (SELECT FROM bank.relay_stopped) "
-		"FROM pg_catalog.pg_extension AS e WHERE e.extname OPERATOR(pg_catalog.=) 'banking'"
+	static BankPlan version_plan = {
+		.text = "SELECT e.extversion FROM pg_catalog.pg_extension AS e "
+		"WHERE e.extname OPERATOR(pg_catalog.=) 'banking'"
 	};
-	char	   *version;
+	static BankPlan stopped_plan = {.text = "SELECT FROM bank.relay_stopped"};
+	const char *version;
+	bool		right;
 	bool		isnull;
-	bool		stopped;
 
-	if (bank_plan_execute(&plan, NULL, NULL, true) != 1)
+	if (bank_plan_execute(&version_plan, NULL, NULL, true) != 1)
 		bank_worker_quit(BANK_WORKER_NEEDLESS);
 	version = TextDatumGetCString(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1,
 												&isnull));
-	stopped = DatumGetBool(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2,
-										 &isnull));
-	if (strcmp(version, BANK_VERSION) != 0)
-	{
-		bank_relay_lock();
+	right = strcmp(version, BANK_VERSION) == 0;
+	bank_relay_lock();
+	bank_worker_slot->error[0] = '\0';
+	if (!right)
 		snprintf(bank_worker_slot->error, sizeof(bank_worker_slot->error),
 				 "extension version %.20s, library version %s: ALTER EXTENSION banking UPDATE",
 				 version, BANK_VERSION);
-		bank_relay_unlock();
-	}
-	else
-		bank_worker_slot->error[0] = '\0';
-	return !stopped && strcmp(version, BANK_VERSION) == 0;
+	bank_relay_unlock();
+	if (!right)
+		bank_worker_quit(BANK_WORKER_OUTDATED);
+	if (bank_plan_execute(&stopped_plan, NULL, NULL, true) > 0)
+		bank_worker_quit(BANK_WORKER_STOPPED);
 }
 
 /* The subscriptions have changed, or are read for the first time. */
@@ -207,8 +223,7 @@ bank_worker_load(TimestampTz now)
 
 	if (!bank_worker_begin(&session))
 		bank_worker_quit(BANK_WORKER_NEEDLESS);
-	if (!bank_worker_may_run())
-		bank_worker_quit(BANK_WORKER_STOPPED);
+	bank_worker_check();
 	bank_subscriptions_load(now);
 	bank_worker_commit(&session);
 
@@ -428,28 +443,31 @@ bank_worker_is_attentive(void)
 	return false;
 }
 
-/* The latest transaction of the server that has ended. */
+/*
+ * How many transactions of the server have ended. The latest one's identifier does not tell: COMMIT
+ * PREPARED ends one that is older than others that have ended already.
+ */
 static uint64
-bank_worker_latest(void)
+bank_worker_ended(void)
 {
-	uint64		latest;
+	uint64		ended;
 
 	LWLockAcquire(ProcArrayLock, LW_SHARED);
-	latest = U64FromFullTransactionId(bank_transam_variables->latestCompletedXid);
+	ended = bank_transam_variables->xactCompletionCount;
 	LWLockRelease(ProcArrayLock);
-	return latest;
+	return ended;
 }
 
 /* Have transactions ended since the last look? Then every feed may have more. */
 static void
 bank_worker_look(bool told)
 {
-	uint64		latest = bank_worker_latest();
+	uint64		ended = bank_worker_ended();
 	dlist_iter	iter;
 
-	if (!told && latest == bank_worker_latest_xid)
+	if (!told && ended == bank_worker_ended_before)
 		return;
-	bank_worker_latest_xid = latest;
+	bank_worker_ended_before = ended;
 	dlist_foreach(iter, &bank_relay_subscriptions)
 		dlist_container(BankSubscription, node, iter.cur)->caught_up = false;
 }
@@ -498,6 +516,7 @@ static void
 bank_worker_settings(void)
 {
 	static const char *const settings[][2] = {
+		{"role", "none"},
 		{"search_path", "pg_catalog, pg_temp"},
 		{"default_transaction_read_only", "off"},
 		{"default_transaction_isolation", "read committed"},
@@ -507,12 +526,18 @@ bank_worker_settings(void)
 		{"enable_seqscan", "off"},
 		{"jit", "off"},
 		{"lock_timeout", "0"},
-		{"statement_timeout", "0"}
+		/* whoever meets the worker in a circle, DROP EXTENSION say, shall go on, not the worker */
+		{"deadlock_timeout", "20ms"},
+		{"statement_timeout", "0"},
+		{"transaction_timeout", "0"}	/* from PostgreSQL 17 on */
 	};
 	size_t		i;
 
 	for (i = 0; i < lengthof(settings); i++)
-		SetConfigOption(settings[i][0], settings[i][1], PGC_SUSET, PGC_S_OVERRIDE);
+	{
+		if (GetConfigOption(settings[i][0], true, false) != NULL)
+			SetConfigOption(settings[i][0], settings[i][1], PGC_SUSET, PGC_S_OVERRIDE);
+	}
 }
 
 /* One turn of the loop. */

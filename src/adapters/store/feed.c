@@ -106,8 +106,9 @@ bank_feed_resolve(const BankFeedPoint *point, int64 present, BankFeedBound *boun
 	static BankPlan plan = {
 		.text = "SELECT i.after_position, i.loaded_by, "
 		"(SELECT pg_catalog.min(l.after_position) FROM bank.incarnations AS l "
-		"WHERE l.loaded_by IS NOT NULL AND l.incarnation OPERATOR(pg_catalog.<>) i.incarnation "
-		"AND l.after_position OPERATOR(pg_catalog.>=) i.after_position) "
+		"WHERE l.after_position OPERATOR(pg_catalog.>) i.after_position "
+		"OR (l.after_position OPERATOR(pg_catalog.=) i.after_position "
+		"AND l.begun_at OPERATOR(pg_catalog.>) i.begun_at)) "
 		"FROM bank.incarnations AS i WHERE i.incarnation OPERATOR(pg_catalog.=) $1",
 		.nargs = 1, .types = {INT8OID}
 	};
@@ -162,14 +163,14 @@ typedef struct BankFeedScan
 
 /* Open the table and an index of it by name. */
 static void
-bank_feed_open(BankFeedScan *scan, const char *index)
+bank_feed_open(BankFeedScan *scan, const char *index, int nkeys)
 {
 	Oid			schema = get_namespace_oid("bank", false);
 
 	scan->events = table_open(get_relname_relid("events", schema), AccessShareLock);
 	scan->index = index_open(get_relname_relid(index, schema), AccessShareLock);
 	scan->slot = table_slot_create(scan->events, NULL);
-	scan->scan = bank_index_beginscan(scan->events, scan->index, GetActiveSnapshot(), 1);
+	scan->scan = bank_index_beginscan(scan->events, scan->index, GetActiveSnapshot(), nkeys);
 }
 
 /* The next row's position and transaction; false: there is none. */
@@ -233,19 +234,21 @@ typedef struct BankFeedBatch
 } BankFeedBatch;
 
 /*
- * Add the rows of this transaction, or of all from it on, to the batch. Once
+ * Add the rows of transactions from the first to before the end to the batch. Once
  * it is too large only its lowest position matters; returns false when not even that.
  */
 static bool
-bank_feed_collect(BankFeedScan *scan, BankFeedBatch *batch, uint64 xid, bool and_later)
+bank_feed_collect(BankFeedScan *scan, BankFeedBatch *batch, uint64 first, uint64 end)
 {
-	ScanKeyData key;
+	ScanKeyData keys[2];
 	int64		position;
+	uint64		xid;
 
-	ScanKeyInit(&key, 1, and_later ? BTGreaterEqualStrategyNumber : BTEqualStrategyNumber,
-				and_later ? F_XID8GE : F_XID8EQ,
-				FullTransactionIdGetDatum(FullTransactionIdFromU64(xid)));
-	index_rescan(scan->scan, &key, 1, NULL, 0);
+	ScanKeyInit(&keys[0], 1, BTGreaterEqualStrategyNumber, F_XID8GE,
+				FullTransactionIdGetDatum(FullTransactionIdFromU64(first)));
+	ScanKeyInit(&keys[1], 1, BTLessStrategyNumber, F_XID8LT,
+				FullTransactionIdGetDatum(FullTransactionIdFromU64(end)));
+	index_rescan(scan->scan, keys, lengthof(keys), NULL, 0);
 	while (bank_feed_next(scan, &position, &xid))
 	{
 		if (position <= batch->cursor->position ||
@@ -297,15 +300,17 @@ bank_feed_by_transaction(const BankFeedCursor *cursor, const BankFeedBound *befo
 	batch->n = 0;
 	batch->overflow = false;
 	batch->lowest = PG_INT64_MAX;
-	bank_feed_open(&scan, "events_transaction");
+	bank_feed_open(&scan, "events_transaction", 2);
 	for (i = 0; more && i < first->n; i++)
 	{
 		/* still running, or nothing we could see yet: no rows */
 		if (!until->present || bank_snapshot_sees(until->snapshot, first->running[i]))
-			more = bank_feed_collect(&scan, batch, first->running[i], false);
+			more = bank_feed_collect(&scan, batch, first->running[i], first->running[i] + 1);
 	}
+	/* what was loaded from a dump can have ids without end; its own end where until does */
 	if (more)
-		(void) bank_feed_collect(&scan, batch, first->xmax, true);
+		(void) bank_feed_collect(&scan, batch, first->xmax,
+								 until->present ? until->snapshot->xmax : PG_UINT64_MAX);
 	bank_feed_close(&scan);
 
 	if (batch->overflow)
@@ -332,7 +337,7 @@ bank_feed_by_position(const BankFeedCursor *cursor, const BankFeedBound *before,
 	uint64		xid;
 	int			n = 0;
 
-	bank_feed_open(&scan, "events_position_key");
+	bank_feed_open(&scan, "events_position_key", 1);
 	ScanKeyInit(&key, 1, BTGreaterStrategyNumber, F_INT8GT, Int64GetDatum(cursor->position));
 	index_rescan(scan.scan, &key, 1, NULL, 0);
 	while (n < max && bank_feed_next(&scan, &position, &xid))
@@ -367,13 +372,14 @@ bank_feed_read_batch(BankFeedCursor *cursor, const BankFeedBound *before,
 /*
  * The next events: up to max positions, all of one batch; moves the cursor behind the
  * last one. 0: there is nothing new, and the cursor has seen what the active snapshot
- * sees. -1: the cursor is not of this ledger (BK029). Inside an SPI connection.
+ * sees, or more: the snapshot is an old one, or a standby's. -1: the cursor is not of
+ * this ledger (BK029). Inside an SPI connection.
  */
 int
 bank_feed_read(BankFeedCursor *cursor, int64 *positions, int max, BankError *error)
 {
 	int64		present = bank_feed_incarnation();
-	const BankSnapshot *now = NULL;
+	const BankSnapshot *now = bank_snapshot_current();
 
 	for (;;)
 	{
@@ -383,6 +389,10 @@ bank_feed_read(BankFeedCursor *cursor, int64 *positions, int max, BankError *err
 
 		if (!bank_feed_bounds(cursor, present, &before, &until, error))
 			return -1;
+		/* a reader who does not see all of this batch would pass over what is missing */
+		if (until.present && until.snapshot != NULL &&
+			!bank_snapshot_covers(now, until.snapshot))
+			return 0;
 		if (!cursor->exhausted)
 		{
 			n = bank_feed_read_batch(cursor, &before, &until, positions, max);
@@ -393,10 +403,6 @@ bank_feed_read(BankFeedCursor *cursor, int64 *positions, int max, BankError *err
 				return n;
 			}
 		}
-		if (now == NULL)
-			now = bank_snapshot_current();
-		else if (cursor->until.snapshot == now)
-			return 0;
 		if (until.present && until.snapshot != NULL && bank_snapshot_equal(until.snapshot, now))
 			return 0;
 		cursor->before = cursor->until;

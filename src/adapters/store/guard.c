@@ -21,6 +21,7 @@
 #include "catalog/dependency.h"
 #include "catalog/objectaccess.h"
 #include "catalog/pg_class.h"
+#include "catalog/pg_database.h"
 #include "commands/event_trigger.h"
 #include "commands/extension.h"
 #include "commands/trigger.h"
@@ -91,7 +92,10 @@ bank_is_events_table(Oid relation_id)
 	return OidIsValid(extension) && extension == get_extension_oid("banking", true);
 }
 
-/* Object access hook: refuse to drop a table of events with rows; tell the relay of others. */
+/*
+ * Object access hook: refuse to drop a table of events with rows; tell the relay of others, and
+ * of databases.
+ */
 static void
 bank_guard_object_access(ObjectAccessType access, Oid class_id, Oid object_id, int sub_id,
 						 void *argument)
@@ -99,6 +103,8 @@ bank_guard_object_access(ObjectAccessType access, Oid class_id, Oid object_id, i
 	if (bank_next_object_access_hook)
 		bank_next_object_access_hook(access, class_id, object_id, sub_id, argument);
 
+	if (access == OAT_DROP && class_id == DatabaseRelationId)
+		bank_relay_forget(object_id);
 	if (access != OAT_DROP || class_id != RelationRelationId || sub_id != 0 ||
 		!bank_is_events_table(object_id))
 		return;

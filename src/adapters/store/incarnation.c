@@ -7,6 +7,7 @@
  */
 #include "postgres.h"
 
+#include "adapters/relay/notify.h"
 #include "adapters/store/store.h"
 #include "adapters/store/tables.h"
 
@@ -47,7 +48,11 @@ bank_incarnation_load(int64 first_position, int64 last_position)
 	return bank_plan_execute(&plan, values, NULL, false) == 1;
 }
 
-/* Trigger function bank.events_stamp(): the row belongs to the running transaction. */
+/*
+ * Trigger function bank.events_stamp(): the row belongs to the running transaction. It fires where
+ * events come by logical replication, row by row without bank.events_apply(): so it is here
+ * that the relay's worker is told of them.
+ */
 Datum
 bank_events_stamp(PG_FUNCTION_ARGS)
 {
@@ -62,6 +67,7 @@ bank_events_stamp(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
 				 errmsg("function \"%s\" must be fired BEFORE INSERT FOR EACH ROW",
 						"bank.events_stamp")));
+	bank_relay_note_events();
 	return PointerGetDatum(heap_modify_tuple_by_cols(trigger->tg_trigtuple,
 													 RelationGetDescr(trigger->tg_relation), 1,
 													 &column, &xid, &isnull));

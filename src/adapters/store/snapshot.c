@@ -12,6 +12,7 @@
 #include "adapters/store/snapshot.h"
 
 #include "access/xact.h"
+#include "lib/qunique.h"
 #include "lib/stringinfo.h"
 #include "utils/snapmgr.h"
 
@@ -38,7 +39,9 @@ bank_snapshot_widen(TransactionId xid, FullTransactionId next)
 
 /*
  * The active snapshot. The caller's own transaction counts as running. On a
- * standby all running ones are among the "subtransactions".
+ * standby all running ones are among the "subtransactions". The server may name one
+ * twice: a transaction is there as a session's and as a prepared one while PREPARE
+ * TRANSACTION goes from one to the other, which includes its wait for a standby.
  */
 BankSnapshot *
 bank_snapshot_current(void)
@@ -65,6 +68,8 @@ bank_snapshot_current(void)
 	if (FullTransactionIdIsValid(own) && U64FromFullTransactionId(own) < snapshot->xmax)
 		snapshot->running[snapshot->n++] = U64FromFullTransactionId(own);
 	qsort(snapshot->running, snapshot->n, sizeof(uint64), bank_snapshot_order);
+	snapshot->n = (int) qunique(snapshot->running, snapshot->n, sizeof(uint64),
+								bank_snapshot_order);
 	if (snapshot->n > 0 && snapshot->running[0] < snapshot->xmin)
 		snapshot->xmin = snapshot->running[0];
 	return snapshot;
@@ -111,7 +116,9 @@ bank_snapshot_parse(const char *text, size_t len)
 	{
 		uint64		xid;
 
+		/* nothing may follow a last comma */
 		if (!bank_snapshot_number(&text, end, ',', true, &xid) ||
+			(text == end && end[-1] == ',') ||
 			xid < snapshot->xmin || xid >= snapshot->xmax ||
 			(snapshot->n > 0 && xid <= snapshot->running[snapshot->n - 1]))
 			return NULL;
@@ -140,6 +147,25 @@ bank_snapshot_equal(const BankSnapshot *a, const BankSnapshot *b)
 {
 	return a->xmin == b->xmin && a->xmax == b->xmax && a->n == b->n &&
 		memcmp(a->running, b->running, a->n * sizeof(uint64)) == 0;
+}
+
+/*
+ * Is whatever the second one sees seen by the first one too? Of two snapshots of one incarnation
+ * one covers the other.
+ */
+bool
+bank_snapshot_covers(const BankSnapshot *a, const BankSnapshot *b)
+{
+	int			i;
+
+	if (b->xmax > a->xmax)
+		return false;
+	for (i = 0; i < a->n && a->running[i] < b->xmax; i++)
+	{
+		if (bank_snapshot_sees(b, a->running[i]))
+			return false;
+	}
+	return true;
 }
 
 /* Is this transaction one of those between xmin and xmax that had not ended? */

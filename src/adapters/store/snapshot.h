@@ -20,6 +20,7 @@ extern BankSnapshot *bank_snapshot_current(void);
 extern BankSnapshot *bank_snapshot_parse(const char *text, size_t len);
 extern char *bank_snapshot_text(const BankSnapshot *snapshot);
 extern bool bank_snapshot_equal(const BankSnapshot *a, const BankSnapshot *b);
+extern bool bank_snapshot_covers(const BankSnapshot *a, const BankSnapshot *b);
 extern bool bank_snapshot_runs(const BankSnapshot *snapshot, uint64 xid);
 
 /* Had this transaction ended (and, as its rows are seen, committed)? */

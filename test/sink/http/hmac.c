@@ -38,7 +38,8 @@ static void
 sha256_init(Sha256 *sha)
 {
 	static const uint32_t first[8] = {
-		0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a, 0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19
+		0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a,
+		0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19
 	};
 
 	memset(sha, 0, sizeof(*sha));

@@ -31,16 +31,20 @@ static const struct
 		"2\r\nok\r\n0\r\nRetry-After: 5\r\nHTTP/9: 1\r\n\r\n", false},
 	{"/interim", "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nRetry-After: 5\r\n\r\n"
 		"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 9\r\n\r\ntry later", false},
-	{"/interim-ok", "HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\nHTTP/1.1 204 None\r\n\r\n", false},
+	{"/interim-ok", "HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n"
+		"HTTP/1.1 204 None\r\n\r\n", false},
 	{"/interim-hang", "HTTP/1.1 102 Processing\r\n\r\n", false},
 	{"/interim-close", "HTTP/1.1 100 Continue\r\n\r\n", true},
-	{"/upgrade", "HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: Upgrade\r\n\r\n", true},
+	{"/upgrade", "HTTP/1.1 101 Switching Protocols\r\n"
+		"Upgrade: x\r\nConnection: Upgrade\r\n\r\n", true},
 	{"/400", "HTTP/1.1 400 Bad Request\r\nContent-Length: 34\r\n\r\n"
 		"  no\r\n\tsuch \x01\x7f account \xc3\xa9 \x00 here. ", false},
 	{"/404", "HTTP/1.1 404\r\nContent-Length: 0\r\n\r\n", false},
-	{"/408", "HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\nConnection: close\r\n\r\n", true},
+	{"/408", "HTTP/1.1 408 Request Timeout\r\n"
+		"Content-Length: 0\r\nConnection: close\r\n\r\n", true},
 	{"/410", "HTTP/1.1 410 Gone\r\nContent-Length: 0\r\n\r\n", false},
-	{"/429", "HTTP/1.1 429 Too Many Requests\r\nretry-after:  120 \r\nContent-Length: 0\r\n\r\n", false},
+	{"/429", "HTTP/1.1 429 Too Many Requests\r\n"
+		"retry-after:  120 \r\nContent-Length: 0\r\n\r\n", false},
 	{"/429-date", "HTTP/1.1 429 Slow\r\nRetry-After: Thu, 01 Jan 2026 00:01:00 GMT\r\n"
 		"Content-Length: 0\r\n\r\n", false},
 	{"/500", "HTTP/1.1 500 Internal Server Error\r\n\r\n", true},
@@ -75,9 +79,11 @@ send_all(int fd, const char *bytes, size_t len)
 	return true;
 }
 
+#define MUCH 100000000
+
 /* Send a beginning and then the same piece again and again, up to so many bytes. */
 static void
-send_much(int fd, const char *begin, const char *piece, size_t max)
+send_much(int fd, const char *begin, const char *piece)
 {
 	char		block[4096];
 	size_t		piece_len = strlen(piece);
@@ -91,7 +97,7 @@ send_much(int fd, const char *begin, const char *piece, size_t max)
 	}
 	if (send_all(fd, begin, strlen(begin)))
 	{
-		while (sent < max && send_all(fd, block, len))
+		while (sent < MUCH && send_all(fd, block, len))
 			sent += len;
 	}
 	(void) pthread_mutex_lock(&lock);
@@ -145,16 +151,16 @@ answer(int fd, const char *path)
 		(void) setsockopt(fd, SOL_SOCKET, SO_LINGER, &(struct linger) {.l_onoff = 1},
 						  sizeof(struct linger));
 	else if (strcmp(path, "/big") == 0)
-		send_much(fd, "HTTP/1.1 200 OK\r\nContent-Length: 100000000\r\n\r\n", "0123456789\n", 100000000);
+		send_much(fd, "HTTP/1.1 200 OK\r\nContent-Length: 100000000\r\n\r\n", "0123456789\n");
 	else if (strcmp(path, "/big-chunked") == 0)
-		send_much(fd, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", "a\r\n0123456789\r\n",
-				  100000000);
+		send_much(fd, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
+				  "a\r\n0123456789\r\n");
 	else if (strcmp(path, "/big-503") == 0)
-		send_much(fd, "HTTP/1.1 503 Down\r\nContent-Length: 100000000\r\n\r\n", "down for now\n", 100000000);
+		send_much(fd, "HTTP/1.1 503 Down\r\nContent-Length: 100000000\r\n\r\n", "down for now\n");
 	else if (strcmp(path, "/big-headers") == 0)
-		send_much(fd, "HTTP/1.1 200 OK\r\n", "X-Header: 0123456789\r\n", 100000000);
+		send_much(fd, "HTTP/1.1 200 OK\r\n", "X-Header: 0123456789\r\n");
 	else if (strcmp(path, "/big-interim") == 0)
-		send_much(fd, "", "HTTP/1.1 100 Continue\r\n\r\n", 100000000);
+		send_much(fd, "", "HTTP/1.1 100 Continue\r\n\r\n");
 	else if (strcmp(path, "/slow") == 0)
 	{
 		const char *c;

@@ -31,6 +31,14 @@ wrong_with(const BankSinkTarget *target)
 	return wrong == NULL ? "" : wrong;
 }
 
+/* Does it say this? NULL: it must say nothing. */
+static bool
+says(const char *wrong, const char *part)
+{
+	return part == NULL ? wrong[0] == '\0' : strstr(wrong, part) != NULL;
+}
+
+/* The same of a URL. */
 static const char *
 wrong_with_url(const char *url)
 {
@@ -134,7 +142,7 @@ test_urls(void)
 
 		host.allow_private = false;
 		wrong = wrong_with_url(cases[i].url);
-		if (!check(cases[i].wrong == NULL ? wrong[0] == '\0' : strstr(wrong, cases[i].wrong) != NULL,
+		if (!check(says(wrong, cases[i].wrong),
 				   "URL %zu is %s", i, cases[i].wrong == NULL ? "right" : cases[i].wrong))
 			printf("# %s: %s\n", cases[i].url, wrong);
 		host.allow_private = true;
@@ -211,7 +219,7 @@ test_headers(void)
 		header.name = cases[i].name;
 		header.value = cases[i].value;
 		wrong = wrong_with(&target);
-		if (!check(cases[i].wrong == NULL ? wrong[0] == '\0' : strstr(wrong, cases[i].wrong) != NULL,
+		if (!check(says(wrong, cases[i].wrong),
 				   "header %zu is %s", i, cases[i].wrong == NULL ? "right" : cases[i].wrong))
 			printf("# %s\n", wrong);
 	}
@@ -282,16 +290,18 @@ test_addresses(void)
 		"169.255.0.0", "172.15.255.255", "172.32.0.0", "191.255.255.255", "192.0.1.0", "192.0.3.0",
 		"192.88.98.255", "192.167.255.255", "192.169.0.0", "198.17.255.255", "198.20.0.0",
 		"198.51.99.255", "198.51.101.0", "203.0.112.255", "203.0.114.0", "223.255.255.255",
-		"::ffff:8.8.8.8", "64:ff9b::8.8.8.8", "2000::1", "2001:200::1", "2001:db7::1", "2001:db9::1",
+		"::ffff:8.8.8.8", "64:ff9b::8.8.8.8", "2000::1", "2001:200::1", "2001:db7::1",
+		"2001:db9::1",
 		"2002:808:808::1", "2003::1", "2606:4700:4700::1111", "2a00:1450::1", "3ffe::1",
 		"3fff:1000::1",
 	};
+	const size_t n_private = sizeof(private) / sizeof(private[0]);
 	size_t		i;
 
-	for (i = 0; i < sizeof(private) / sizeof(private[0]) + sizeof(public) / sizeof(public[0]); i++)
+	for (i = 0; i < n_private + sizeof(public) / sizeof(public[0]); i++)
 	{
-		bool		is_private = i < sizeof(private) / sizeof(private[0]);
-		const char *text = is_private ? private[i] : public[i - sizeof(private) / sizeof(private[0])];
+		bool		is_private = i < n_private;
+		const char *text = is_private ? private[i] : public[i - n_private];
 		struct sockaddr_in in = {.sin_family = AF_INET};
 		struct sockaddr_in6 in6 = {.sin6_family = AF_INET6};
 		const struct sockaddr *address = NULL;
@@ -353,7 +363,8 @@ test_signature(void)
 	BankSinkHost signer = {.unix_now = fixed_now, .hmac_sha256 = hmac_sha256};
 	BankSinkSecret secrets[3] = {{key, 24}, {(const uint8_t *) SECRET, 32}, {key, 24}};
 	BankSinkHeader headers[] = {{"Authorization", "Bearer x"}, {"X-Empty", ""}, {"X-Blank", "  "}};
-	BankSinkTarget target = {.secrets = secrets, .n_secrets = 1, .headers = headers, .n_headers = 3};
+	BankSinkTarget target = {.secrets = secrets, .n_secrets = 1, .headers = headers,
+		.n_headers = 3};
 	BankSinkRequest request = {.target = &target, .message_id = "msg_p5jXN8AQM9LWM0D4loKWxJek"};
 	struct curl_slist *list = NULL;
 	char		expected[400];
@@ -388,10 +399,11 @@ test_signature(void)
 	(void) snprintf(expected, sizeof(expected), "webhook-signature: %s v1,", signature);
 	check(found != NULL && strncmp(found, expected, strlen(expected)) == 0, "the first one first");
 	check(found != NULL && strlen(found) == strlen("webhook-signature: ") + 3 * 47 + 2 &&
-		  strcmp(found + strlen(found) - 48, " v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=") == 0,
+		  found[strlen(found) - 48] == ' ' && strcmp(found + strlen(found) - 47, signature) == 0,
 		  "and the last one last");
 	found = find_header(list, "Content-Type");
-	check_text(found ? found : "", "Content-Type: application/cloudevents-batch+json; charset=UTF-8",
+	check_text(found ? found : "",
+			   "Content-Type: application/cloudevents-batch+json; charset=UTF-8",
 			   "content type of a batch");
 	curl_slist_free_all(list);
 	list = NULL;
@@ -500,14 +512,16 @@ test_responses(void)
 	bank_http_result(&response, CURLE_OPERATION_TIMEDOUT, "Operation timed out\nafter \xff ms", now,
 					 &delivery);
 	check(delivery.verdict == BANK_UNREACHED && delivery.status == 200, "200, but not to its end");
-	check_text(delivery.error, "Operation timed out after ? ms", "and its text is one line of ASCII");
+	check_text(delivery.error, "Operation timed out after ? ms",
+			   "and its text is one line of ASCII");
 
 	memset(&response, 0, sizeof(response));
 	bank_http_result(&response, CURLE_COULDNT_RESOLVE_HOST, "", now, &delivery);
 	check(delivery.verdict == BANK_UNREACHED && delivery.status == 0 && delivery.error[0] != '\0',
 		  "an error without a text of its own has one");
 	bank_http_result(&response, CURLE_OK, "", now, &delivery);
-	check(delivery.verdict == BANK_UNREACHED && delivery.error[0] != '\0', "no status is no success");
+	check(delivery.verdict == BANK_UNREACHED && delivery.error[0] != '\0',
+		  "no status is no success");
 
 	response = response_of("HTTP/1.1 100 Continue\r\n\r\n", "");
 	bank_http_result(&response, CURLE_OK, "", now, &delivery);
