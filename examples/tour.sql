@@ -85,6 +85,22 @@ SELECT event_type, version FROM bank_unfreeze(:'jean');
 
 \set ECHO none
 \echo
+\echo '== Reserve 120.00 for an order; pay 80.00 of it, the rest is free again; a hold is used once'
+\set ECHO queries
+SELECT event_id AS hold FROM bank_hold(:'marie', '120.00 HTG', expires_in => '3 days') \gset
+SELECT balance, held, available FROM bank_balance(:'marie');
+SELECT event_type, amount, balance
+  FROM bank_capture(:'hold', amount => '80.00 HTG', to_account => :'jean');
+SELECT amount, captured, status FROM bank_holds;
+\set ON_ERROR_STOP off
+SELECT bank_release(:'hold');
+\set ECHO none
+\echo refused with :SQLSTATE
+\set ON_ERROR_STOP on
+\set ECHO queries
+
+\set ECHO none
+\echo
 \echo '== Marie''s balance, and her statement of today'
 \set ECHO queries
 SELECT currency, balance, held, available, version FROM bank_balance(:'marie');

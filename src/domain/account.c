@@ -445,7 +445,8 @@ bank_account_check(const BankAccount *account, const BankEvent *event, bool as_p
 	if (event->type == BANK_EVENT_LIMITS_CHANGED)
 	{
 		after.limits = event->limits;
-		if (!bank_limits_sound(&event->limits) || event->limits_before != account->limits_version)
+		if (!bank_limits_sound(&event->limits) ||
+			event->limits_before != account->limits_version)
 			flaws |= BANK_FLAW_SHAPE;
 	}
 	if (event->type == BANK_EVENT_CLOSED &&
@@ -453,7 +454,8 @@ bank_account_check(const BankAccount *account, const BankEvent *event, bool as_p
 		flaws |= BANK_FLAW_STATUS;
 	if ((as_peer ? event->peer_balance : event->balance) != bank_account_balance(&after))
 		flaws |= BANK_FLAW_BALANCE;
-	if ((flaws & (BANK_FLAW_SHAPE | BANK_FLAW_HELD)) == 0 && !bank_account_fits(&after, &after.limits))
+	if ((flaws & (BANK_FLAW_SHAPE | BANK_FLAW_HELD)) == 0 &&
+		!bank_account_fits(&after, &after.limits))
 		flaws |= BANK_FLAW_LIMITS;
 	return flaws;
 }

@@ -33,7 +33,7 @@ typedef struct BankAccount
 	int64_t		created_at;
 	int64_t		recorded_at;	/* of the last event of the stream */
 	int64_t		position;		/* of the last event of the stream */
-	int64_t		business_at;	/* latest business time of its movements and holds; INT64_MIN: none */
+	int64_t		business_at;	/* latest of its movements and holds; INT64_MIN: none */
 	BankOpening opening;
 } BankAccount;
 
@@ -96,7 +96,7 @@ extern bool bank_house_code_is_builtin(const char *code);
 	X(BANK_FLAW_TIME, 128, "times must be finite, recorded_at not before the last event's") \
 	X(BANK_FLAW_POSITION, 256, "position must be after that of the stream's last event") \
 	X(BANK_FLAW_HELD, 512, "held must be what is reserved of the account after the event") \
-	X(BANK_FLAW_HOLD, 1024, "the event does not fit its hold, which is open once and resolved once") \
+	X(BANK_FLAW_HOLD, 1024, "the event does not fit its hold, which is resolved once") \
 	X(BANK_FLAW_EXPIRY, 2048, "expired holds of the account must be expired before")
 
 typedef enum BankFlaw

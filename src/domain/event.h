@@ -96,7 +96,7 @@ typedef struct BankEvent
 	int64_t		peer_held;
 	BankUuid	hold_id;		/* hold.*: the event_id of the hold.created */
 	int64_t		expires_at;		/* hold.created */
-	int64_t		limits_before;	/* account.limits_changed: version of the event that set those before */
+	int64_t		limits_before;	/* account.limits_changed: version of what set those before */
 	int64_t		recorded_at;
 	bool		has_occurred_at;
 	int64_t		occurred_at;

@@ -91,7 +91,8 @@ bank_account_row_insert(const BankAccount *account)
 	static BankPlan plan = {
 		.text = "INSERT INTO bank.accounts (" BANK_ACCOUNT_COLUMNS ") "
 		"VALUES ($1, $2, $3, $4, $5, $6, $7, "
-		"$8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21) ON CONFLICT DO NOTHING",
+		"$8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21) "
+		"ON CONFLICT DO NOTHING",
 		.nargs = Natts_account,
 		.types = BANK_ACCOUNT_COLUMN_TYPES
 	};

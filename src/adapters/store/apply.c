@@ -9,7 +9,8 @@
  * of another cluster are taken for a restore (incarnation.c).
  *
  * Locks: rows of bank.accounts FOR NO KEY UPDATE, in the order the events touch
- * them; a command holds all of them already. Holds change under the lock of their account. Transactions: the inserting one.
+ * them; a command holds all of them already, and holds change under the lock of
+ * their account. Transactions: the inserting one.
  * Memory: projection.c's, in a context of its own that ends with the call.
  */
 #include "postgres.h"
