@@ -98,12 +98,16 @@ typedef bool BankIndexUpdate;
 #define bank_index_update_needed(update) (update)
 #define bank_insert_index_tuples(info, slot, estate, update) \
 	((void) (update), ExecInsertIndexTuples(info, slot, estate, true, false, NULL, NIL))
+#define bank_insert_new_index_tuples(info, slot, estate) \
+	ExecInsertIndexTuples(info, slot, estate, false, false, NULL, NIL)
 #else
 typedef TU_UpdateIndexes BankIndexUpdate;
 #define bank_index_update_needed(update) ((update) != TU_None)
 #define bank_insert_index_tuples(info, slot, estate, update) \
 	ExecInsertIndexTuples(info, slot, estate, true, false, NULL, NIL, \
 						  (update) == TU_Summarizing)
+#define bank_insert_new_index_tuples(info, slot, estate) \
+	ExecInsertIndexTuples(info, slot, estate, false, false, NULL, NIL, false)
 #endif
 
 /* A set of events to wait for that lives until it is freed; 17 binds it to a resource owner. */

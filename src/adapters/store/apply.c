@@ -153,8 +153,9 @@ bank_apply_write_holds(BankProjection *projection, MemoryContext row)
 		CHECK_FOR_INTERRUPTS();
 		MemoryContextReset(row);
 		MemoryContextSwitchTo(row);
-		if (entry->stored ? !bank_hold_row_resolve(&entry->hold) :
-			!bank_hold_row_insert(&entry->hold))
+		if (!entry->stored)
+			bank_hold_row_insert(&entry->hold);
+		else if (!bank_hold_row_resolve(&entry->hold))
 		{
 			char		id[BANK_UUID_TEXT];
 			BankError	error;

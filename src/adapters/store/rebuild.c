@@ -117,8 +117,7 @@ bank_rebuild_holds(const BankReplay *replay, MemoryContext row)
 		if (projected->seen)
 			continue;
 		caller = MemoryContextSwitchTo(row);
-		if (!bank_hold_row_insert(&projected->hold))
-			elog(ERROR, "could not write a hold that was just removed");
+		bank_hold_row_insert(&projected->hold);
 		MemoryContextSwitchTo(caller);
 		MemoryContextReset(row);
 		added++;

@@ -97,6 +97,7 @@ extern bool bank_account_row_update_spi(const BankAccount *account, int64 old_ve
 extern void bank_writer_init(void);
 extern bool bank_writer_inserts_events(Relation events, bool plain);
 extern bool bank_writer_updates_accounts(Relation accounts);
+extern bool bank_writer_writes_holds(Relation holds);
 
 /* places.c */
 extern void bank_place_remember(const BankAccount *account, Oid file,
@@ -141,8 +142,19 @@ extern Jsonb *bank_event_data(const BankEvent *event);
 	"hold_id, account_id, amount, captured, expires_at, created_at, created_version, " \
 	"created_position, resolved_at, resolved_version, resolved_position, currency, status"
 
+/* types of these columns */
+#define BANK_HOLD_COLUMN_TYPES \
+	{UUIDOID, UUIDOID, INT8OID, INT8OID, TIMESTAMPTZOID, TIMESTAMPTZOID, INT8OID, INT8OID, \
+	TIMESTAMPTZOID, INT8OID, INT8OID, TEXTOID, TEXTOID}
+
+extern void bank_hold_from_values(const Datum *values, const bool *nulls, BankHold *hold);
 extern void bank_hold_from_row(HeapTuple row, TupleDesc desc, BankHold *hold);
-extern bool bank_hold_row_insert(const BankHold *hold);
+extern void bank_hold_to_values(const BankHold *hold, Datum *values, bool *nulls);
+extern void bank_hold_row_insert_spi(const BankHold *hold);
+extern bool bank_hold_row_resolve_spi(const BankHold *hold);
+
+/* hold_access.c */
+extern void bank_hold_row_insert(const BankHold *hold);
 extern bool bank_hold_row_resolve(const BankHold *hold);
 extern int	bank_hold_rows_open(const BankUuid *account_id, int max, BankUuid *hold_ids,
 								int64_t *expiries);

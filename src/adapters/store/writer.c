@@ -60,6 +60,7 @@ typedef struct BankShape
 
 static const Oid bank_event_types[Natts_event] = BANK_EVENT_COLUMN_TYPES(InvalidOid);
 static const Oid bank_account_types[Natts_account] = BANK_ACCOUNT_COLUMN_TYPES;
+static const Oid bank_hold_types[Natts_hold] = BANK_HOLD_COLUMN_TYPES;
 
 static const BankShape bank_event_shape = {
 	Natts_event, bank_event_types,
@@ -75,12 +76,17 @@ static const BankShape bank_account_shape = {
 	NULLABLE(account_house_account_id) | NULLABLE(account_next_expiry)
 };
 
+static const BankShape bank_hold_shape = {
+	Natts_hold, bank_hold_types,
+	NULLABLE(hold_resolved_at) | NULLABLE(hold_resolved_version) | NULLABLE(hold_resolved_position)
+};
+
 /* Define the setting. */
 void
 bank_writer_init(void)
 {
 	DefineCustomEnumVariable("banking.writer",
-							 "Who writes events and accounts: the executor, or the extension "
+							 "Who writes events, accounts and holds: the executor, or the extension "
 							 "itself below it.",
 							 "auto writes directly wherever nobody has put anything on the tables "
 							 "that the executor would have to see to; direct is an error there.",
@@ -231,4 +237,17 @@ bank_writer_updates_accounts(Relation accounts)
 	if (obstacle == NULL && accounts->trigdesc != NULL)
 		obstacle = "It has triggers.";
 	return bank_writer_choose(accounts, obstacle);
+}
+
+/* May rows of bank.holds be inserted and updated directly? */
+bool
+bank_writer_writes_holds(Relation holds)
+{
+	const char *obstacle = bank_writer_obstacle(holds, &bank_hold_shape, ACL_INSERT);
+
+	if (obstacle == NULL)
+		obstacle = bank_writer_obstacle(holds, &bank_hold_shape, ACL_UPDATE);
+	if (obstacle == NULL && holds->trigdesc != NULL)
+		obstacle = "It has triggers.";
+	return bank_writer_choose(holds, obstacle);
 }
