@@ -14,12 +14,11 @@ CREATE TABLE bank.holds (
   resolved_version bigint,
   resolved_position bigint,
   currency text NOT NULL,
-  status text NOT NULL,
+  status text COLLATE "C" NOT NULL,
   CONSTRAINT holds_pkey PRIMARY KEY (hold_id)
 );
 
-CREATE INDEX holds_account ON bank.holds (account_id, created_version);
-CREATE INDEX holds_open ON bank.holds (account_id, expires_at) WHERE status = 'OPEN';
+CREATE INDEX holds_account ON bank.holds (account_id, status, expires_at);
 CREATE INDEX holds_expiry ON bank.holds (expires_at) WHERE status = 'OPEN';
 
 COMMENT ON TABLE bank.holds IS

@@ -101,14 +101,46 @@ SELECT * FROM obstacle('CREATE UNIQUE INDEX ON bank.events (peer_id, position DE
 SELECT * FROM obstacle('CREATE INDEX ON bank.accounts (version)');
 -- a publication that needs more of bank.accounts than it has
 SELECT * FROM obstacle('ALTER TABLE bank.accounts REPLICA IDENTITY NOTHING; CREATE PUBLICATION p FOR TABLE bank.accounts');
+-- The same for holds: one captured, one released, one open.
+ALTER FUNCTION post() RENAME TO post_orders;
+CREATE FUNCTION post() RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+  hold uuid;
+BEGIN
+  hold := (bank_hold(a(1), '0.03 HTG')).event_id;
+  PERFORM bank_capture(hold, amount => '0.01 HTG', to_account => a(2));
+  hold := (bank_hold(a(1), '0.03 HTG')).event_id;
+  PERFORM bank_release(hold);
+  PERFORM bank_hold(a(2), '0.03 HTG', expires_in => '1 microsecond');
+  PERFORM bank_hold(a(2), '0.04 HTG');
+  RETURN (SELECT string_agg(concat_ws(' ', status, n), ', ' ORDER BY status) FROM (SELECT status, count(*) AS n FROM bank.holds GROUP BY 1) AS s);
+END
+$$;
+SELECT * FROM obstacle('SELECT 1');
+SELECT * FROM obstacle('CREATE TRIGGER t AFTER INSERT ON bank.holds FOR EACH ROW EXECUTE FUNCTION see()');
+SELECT * FROM obstacle('CREATE TRIGGER t AFTER UPDATE ON bank.holds FOR EACH ROW EXECUTE FUNCTION see()');
+SELECT * FROM obstacle('CREATE RULE r AS ON UPDATE TO bank.holds DO ALSO INSERT INTO seen VALUES (''rule'', 1)');
+SELECT * FROM obstacle('ALTER TABLE bank.holds ENABLE ROW LEVEL SECURITY');
+SELECT * FROM obstacle('ALTER TABLE bank.holds ADD CHECK (captured <= amount)');
+SELECT * FROM obstacle('ALTER TABLE bank.holds ADD CHECK (captured > amount) NOT VALID');
+SELECT * FROM obstacle('ALTER TABLE bank.holds ADD COLUMN note text DEFAULT ''x''');
+SELECT * FROM obstacle('CREATE INDEX ON bank.holds ((upper(status))) WHERE amount > 3');
 \a
 \t off
+SET banking.writer = executor;
+SELECT post();
+SET banking.writer = direct;
+SELECT post();
+SELECT * FROM broken_invariants();
+DROP FUNCTION post();
+ALTER FUNCTION post_orders() RENAME TO post;
 
 -- The rights of the ledger's owner count for both writers.
 CREATE ROLE regress_banking_owner;
 BEGIN;
 ALTER TABLE bank.events OWNER TO regress_banking_owner;
 ALTER TABLE bank.accounts OWNER TO regress_banking_owner;
+ALTER TABLE bank.holds OWNER TO regress_banking_owner;
 ALTER SEQUENCE bank.events_position_seq OWNER TO regress_banking_owner;
 GRANT USAGE ON SCHEMA bank TO regress_banking_owner;
 GRANT ALL ON ALL TABLES IN SCHEMA bank TO regress_banking_owner;

@@ -22,6 +22,7 @@
 #include "access/tableam.h"
 #include "access/xact.h"
 #include "catalog/namespace.h"
+#include "catalog/pg_collation_d.h"
 #include "executor/executor.h"
 #include "nodes/execnodes.h"
 #include "utils/builtins.h"
@@ -123,10 +124,13 @@ bank_store_find_hold(const BankUuid *hold_id, BankHold *hold)
 static void
 bank_hold_scan_open(BankHoldAccess *access, const BankUuid *account_id)
 {
-	ScanKeyData key;
+	ScanKeyData keys[2];
 
-	ScanKeyInit(&key, 1, BTEqualStrategyNumber, F_UUID_EQ, bank_uuid_datum(account_id));
-	bank_hold_scan(access, "holds_open", &key, 1);
+	ScanKeyInit(&keys[0], 1, BTEqualStrategyNumber, F_UUID_EQ, bank_uuid_datum(account_id));
+	ScanKeyEntryInitialize(&keys[1], 0, 2, BTEqualStrategyNumber, InvalidOid, C_COLLATION_OID,
+						   F_TEXTEQ,
+						   CStringGetTextDatum(bank_hold_status_name(BANK_HOLD_OPEN)));
+	bank_hold_scan(access, "holds_account", keys, 2);
 }
 
 /* The open holds of an account that expire first, up to max: how many, which, and when. */

@@ -86,8 +86,8 @@ void
 bank_writer_init(void)
 {
 	DefineCustomEnumVariable("banking.writer",
-							 "Who writes events, accounts and holds: the executor, or the extension "
-							 "itself below it.",
+							 "Who writes events, accounts and holds: the executor, or the "
+							 "extension itself below it.",
 							 "auto writes directly wherever nobody has put anything on the tables "
 							 "that the executor would have to see to; direct is an error there.",
 							 &bank_writer, BANK_WRITER_AUTO, bank_writers, PGC_USERSET, 0, NULL,
