@@ -180,7 +180,7 @@ bank_writer_knows_triggers(const TriggerDesc *triggers)
 	return applying == 1;
 }
 
-/* May it be done directly, with this in the way (NULL: nothing)? Raises when it must, but cannot. */
+/* May it be done directly, with this in the way (NULL: nothing)? Raises when it must and cannot. */
 static bool
 bank_writer_choose(Relation relation, const char *obstacle)
 {
