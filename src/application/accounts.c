@@ -64,6 +64,7 @@ bank_accounts_create(const BankNewAccount *arguments, const BankOptions *options
 	BankLimits	limits = {0, BANK_NO_LIMIT};
 	BankOpening opening;
 	BankUuid	account_id;
+	bool		exists;
 	bool		done;
 
 	memset(&opening, 0, sizeof(opening));
@@ -114,22 +115,19 @@ bank_accounts_create(const BankNewAccount *arguments, const BankOptions *options
 					   "Identifiers of this form belong to house accounts.");
 		return bank_error_hint(error, "Take a random UUID, or none.");
 	}
-	if (arguments->account_id != NULL && bank_store_account_exists(&account_id))
-	{
-		char		id[BANK_UUID_TEXT];
-
-		/* perhaps it was this very command that was waited for */
-		if (!bank_command_find(options, outcome, &done, error))
-			return false;
-		if (done)
-			return true;
-		bank_uuid_format(&account_id, id);
-		return bank_error_set(error, BANK_ACCOUNT_EXISTS, "Account: %s", id);
-	}
+	exists = arguments->account_id != NULL && bank_store_account_exists(&account_id);
+	/* perhaps it was this very command that was waited for */
 	if (!bank_command_claim(options, &account_id, 1, outcome, &done, error))
 		return false;
 	if (done)
 		return true;
+	if (exists)
+	{
+		char		id[BANK_UUID_TEXT];
+
+		bank_uuid_format(&account_id, id);
+		return bank_error_set(error, BANK_ACCOUNT_EXISTS, "Account: %s", id);
+	}
 	bank_account_number_make(bank_store_next_account_serial(), opening.number);
 	if (!bank_account_decide_create(&account_id, arguments->currency, &limits, &opening,
 									&outcome->event, error))

@@ -262,7 +262,7 @@ SQL
 			<<'SQL',
 \set n random(1, 100)
 SELECT bank_create_account('00000000-0000-4000-8000-000000000003', 'COURANT', 'HTG',
-  idempotency_key => 'create :n');
+  idempotency_key => 'create :n', account_id => CASE WHEN :n % 2 = 0 THEN account(100 + :n) END);
 SQL
 			<<'SQL',
 \set n random(1, 100)
