@@ -30,6 +30,7 @@ SQL_FILES = \
 	sql/events.sql \
 	sql/accounts.sql \
 	sql/holds.sql \
+	sql/transfers.sql \
 	sql/views.sql \
 	sql/commands.sql \
 	sql/batch.sql \
