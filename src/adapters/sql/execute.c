@@ -14,6 +14,7 @@
  */
 #include "postgres.h"
 
+#include "adapters/sql/call.h"
 #include "adapters/sql/errors.h"
 #include "adapters/store/store.h"
 #include "application/accounts.h"
@@ -612,22 +613,13 @@ bank_json_run(const BankJsonCommand *command)
 		bank_answer_refusal(&error, NULL, outcome.replayed);
 }
 
-/* Refuse where nothing can be written, with the server's own errors. */
-static void
-bank_json_check_writable(const char *name)
-{
-	PreventCommandIfReadOnly(name);
-	PreventCommandIfParallelMode(name);
-	PreventCommandDuringRecovery(name);
-}
-
 /* bank_execute(command) */
 Datum
 bank_sql_execute(PG_FUNCTION_ARGS)
 {
 	BankJsonCommand command;
 
-	bank_json_check_writable("bank_execute()");
+	bank_call_check_writable("bank_execute()");
 	(void) bank_json_read(PG_GETARG_JSONB_P(0), &command);
 	PG_RETURN_JSONB_P(bank_json_run(&command));
 }
@@ -696,7 +688,7 @@ bank_sql_execute_batch(PG_FUNCTION_ARGS)
 	int			n;
 	int			i;
 
-	bank_json_check_writable("bank_execute_batch()");
+	bank_call_check_writable("bank_execute_batch()");
 	bank_json_check_batch(array);
 	deconstruct_array(array, JSONBOID, -1, false, TYPALIGN_INT, &values, &nulls, &n);
 	commands = MemoryContextAllocHuge(CurrentMemoryContext, Max(n, 1) * sizeof(BankJsonCommand));
