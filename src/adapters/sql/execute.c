@@ -9,8 +9,8 @@
  * idempotency key it is stored as the outcome and replayed.
  *
  * Transactions: the caller's; only faults of the server are raised. Locks: those
- * of the use cases; a batch first locks all customers' accounts it names, in
- * identifier order. Memory: the answers, in the caller's context.
+ * of the use cases; a batch first locks all transfers and then all customers' accounts it
+ * names, in identifier order. Memory: the answers, in the caller's context.
  */
 #include "postgres.h"
 
@@ -21,6 +21,7 @@
 #include "application/batch.h"
 #include "application/holds.h"
 #include "application/movements.h"
+#include "application/transfers.h"
 #include "domain/currency.h"
 #include "ports/event_store.h"
 
@@ -43,6 +44,7 @@ PG_FUNCTION_INFO_V1(bank_sql_execute_batch);
 #define BANK_MEMBERS(X) \
 	X(account_id, UUID) \
 	X(hold_id, UUID) \
+	X(transfer_id, UUID) \
 	X(owner_id, UUID) \
 	X(from_account, UUID) \
 	X(to_account, UUID) \
@@ -53,9 +55,14 @@ PG_FUNCTION_INFO_V1(bank_sql_execute_batch);
 	X(currency, TEXT) \
 	X(code, TEXT) \
 	X(house_account, TEXT) \
+	X(participant, TEXT) \
+	X(destination, TEXT) \
+	X(state, TEXT) \
+	X(reason, TEXT) \
 	X(idempotency_key, TEXT) \
 	X(occurred_at, TIME) \
 	X(expires_in, SPAN) \
+	X(deadline_in, SPAN) \
 	X(expected_version, INTEGER) \
 	X(remove_balance_limit, BOOLEAN) \
 	X(metadata, OBJECT)
@@ -239,6 +246,58 @@ bank_json_release(const BankJsonCommand *command, const BankOptions *options,
 	return bank_holds_release(ID(hold_id), options, outcome, error);
 }
 
+/* {"command": "send"} */
+static bool
+bank_json_send(const BankJsonCommand *command, const BankOptions *options, BankOutcome *outcome,
+			   BankError *error)
+{
+	const BankValue *deadline_in = &command->values[MEMBER_deadline_in];
+	int64_t		duration = deadline_in->integer;
+	BankNewTransfer arguments = {ID(from_account), MONEY(amount), STRING(participant),
+		STRING(destination), deadline_in->given ? &duration : NULL};
+
+	return bank_transfers_send(&arguments, options, outcome, error);
+}
+
+/* {"command": "cancel_transfer"} */
+static bool
+bank_json_cancel_transfer(const BankJsonCommand *command, const BankOptions *options,
+						  BankOutcome *outcome, BankError *error)
+{
+	return bank_transfers_cancel(ID(transfer_id), options, outcome, error);
+}
+
+/* {"command": "resolve_transfer"} */
+static bool
+bank_json_resolve_transfer(const BankJsonCommand *command, const BankOptions *options,
+						   BankOutcome *outcome, BankError *error)
+{
+	return bank_transfers_resolve(ID(transfer_id), STRING(state), STRING(reason), options,
+								  outcome, error);
+}
+
+/* {"command": "receive"} */
+static bool
+bank_json_receive(const BankJsonCommand *command, const BankOptions *options,
+				  BankOutcome *outcome, BankError *error)
+{
+	BankIncoming arguments = {ID(transfer_id), ID(to_account), MONEY(amount),
+		STRING(participant), "external", NULL};
+
+	if (command->values[MEMBER_house_account].given)
+		arguments.house_account = STRING(house_account);
+	return bank_transfers_receive(&arguments, options, outcome, error);
+}
+
+/* {"command": "cancel_received"} */
+static bool
+bank_json_cancel_received(const BankJsonCommand *command, const BankOptions *options,
+						  BankOutcome *outcome, BankError *error)
+{
+	return bank_transfers_cancel_received(ID(transfer_id), STRING(participant), options, outcome,
+										  error) && error->code == BANK_OK;
+}
+
 #define MASK(member) (1U << MEMBER_##member)
 #define OPTION_MASK (MASK(expected_version) | MASK(idempotency_key) | MASK(occurred_at) | \
 					 MASK(metadata))
@@ -268,6 +327,15 @@ static const struct
 	{"capture", bank_json_capture, MASK(hold_id),
 	MASK(amount) | MASK(to_account) | MASK(house_account)},
 	{"release", bank_json_release, MASK(hold_id), 0},
+	{"send", bank_json_send,
+		MASK(from_account) | MASK(amount) | MASK(participant) | MASK(destination),
+	MASK(deadline_in)},
+	{"cancel_transfer", bank_json_cancel_transfer, MASK(transfer_id), 0},
+	{"resolve_transfer", bank_json_resolve_transfer, MASK(transfer_id) | MASK(state),
+	MASK(reason)},
+	{"receive", bank_json_receive, MASK(transfer_id) | MASK(to_account) | MASK(amount),
+	MASK(participant) | MASK(house_account)},
+	{"cancel_received", bank_json_cancel_received, MASK(transfer_id), MASK(participant)},
 };
 
 /* Refuse a command for one of its members; always false. The name is cut, and escaped by JSON. */
@@ -569,12 +637,28 @@ bank_answer_event(const BankJsonCommand *command, const BankOutcome *outcome)
 	initStringInfo(&answer);
 	appendStringInfoString(&answer, "{\"ok\":true");
 	bank_answer_uuid(&answer, "event_id", &event->event_id);
-	bank_answer_uuid(&answer, "account_id", account_id);
+	if (bank_event_is_transfer(event->type))
+		bank_answer_uuid(&answer, "transfer_id", &event->aggregate_id);
+	else
+		bank_answer_uuid(&answer, "account_id", account_id);
 	bank_answer_text(&answer, "event_type", bank_event_type_name(event->type));
-	if (bank_event_has_amount(event->type))
+	if (bank_event_has_amount(event->type) ||
+		(bank_event_is_transfer(event->type) && event->amount > 0))
 		bank_answer_minor(&answer, "amount", event->amount, event->currency);
-	bank_answer_text(&answer, "currency", currency);
-	bank_answer_minor(&answer, "balance", event->balance, event->currency);
+	if (!bank_event_is_transfer(event->type))
+	{
+		bank_answer_text(&answer, "currency", currency);
+		bank_answer_minor(&answer, "balance", event->balance, event->currency);
+	}
+	else
+	{
+		if (event->amount > 0)
+			bank_answer_text(&answer, "currency", currency);
+		if (event->terms->code[0] != '\0')
+			bank_answer_text(&answer, "code", event->terms->code);
+		if (event->terms->reason[0] != '\0')
+			bank_answer_text(&answer, "reason", event->terms->reason);
+	}
 	if (event->type == BANK_EVENT_CREATED)
 		bank_answer_text(&answer, "account_type", bank_account_type_name(opening->type));
 	if (event->type == BANK_EVENT_CREATED && opening->number[0] != '\0')
@@ -624,7 +708,42 @@ bank_sql_execute(PG_FUNCTION_ARGS)
 	PG_RETURN_JSONB_P(bank_json_run(&command));
 }
 
-/* Lock the customers' accounts that commands name, those of holds too. */
+/* Order of identifiers, for qsort. */
+static int
+bank_json_compare(const void *a, const void *b)
+{
+	return bank_uuid_compare(a, b);
+}
+
+/* Lock the transfers that commands name, and add their accounts to the list; returns its length. */
+static int
+bank_json_lock_transfers(const BankJsonCommand *commands, int n, BankUuid *ids, int count)
+{
+	BankUuid   *transfers = MemoryContextAllocHuge(CurrentMemoryContext,
+												   Max(n, 1) * sizeof(BankUuid));
+	BankTransfer transfer;
+	int			n_transfers = 0;
+	int			i;
+
+	for (i = 0; i < n; i++)
+	{
+		if (commands[i].error.code == BANK_OK && commands[i].values[MEMBER_transfer_id].given)
+			transfers[n_transfers++] = commands[i].values[MEMBER_transfer_id].uuid;
+	}
+	qsort(transfers, n_transfers, sizeof(BankUuid), bank_json_compare);
+	for (i = 0; i < n_transfers; i++)
+	{
+		if (i > 0 && bank_uuid_equal(&transfers[i], &transfers[i - 1]))
+			continue;
+		bank_transfer_lock_name(&transfers[i], false);
+		if (bank_store_find_transfer(&transfers[i], &transfer) && transfer.has_account)
+			ids[count++] = transfer.account_id;
+	}
+	pfree(transfers);
+	return count;
+}
+
+/* Lock the transfers and customers' accounts that commands name, those of holds too. */
 static void
 bank_json_lock(const BankJsonCommand *commands, int n)
 {
@@ -632,7 +751,7 @@ bank_json_lock(const BankJsonCommand *commands, int n)
 		MEMBER_account_id, MEMBER_from_account, MEMBER_to_account
 	};
 	BankUuid   *ids = MemoryContextAllocHuge(CurrentMemoryContext, Max(n, 1) *
-											  (lengthof(members) + 1) *
+											  (lengthof(members) + 2) *
 											  sizeof(BankUuid));
 	int			count = 0;
 	BankSession session;
@@ -653,6 +772,7 @@ bank_json_lock(const BankJsonCommand *commands, int n)
 				ids[count++] = commands[i].values[members[k]].uuid;
 		}
 	}
+	count = bank_json_lock_transfers(commands, n, ids, count);
 	bank_accounts_lock_all(ids, count);
 	bank_session_close(&session);
 	pfree(ids);
