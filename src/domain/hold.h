@@ -29,7 +29,7 @@ typedef struct BankHold
 	BankHoldStatus status;
 	int64_t		amount;			/* reserved, minor units, > 0 */
 	int64_t		captured;		/* of it, how much moved; 0 unless captured */
-	int64_t		expires_at;		/* from this instant on it cannot be used; BANK_NO_EXPIRY: a transfer's */
+	int64_t		expires_at;		/* from then on it cannot be used; BANK_NO_EXPIRY: a transfer's */
 	int64_t		created_at;		/* business time */
 	int64_t		created_version;	/* of the account */
 	int64_t		created_position;

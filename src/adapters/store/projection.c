@@ -259,28 +259,6 @@ bank_projection_next_expiry(BankProjection *projection, BankProjected *owner)
 	return next;
 }
 
-/* Check an event against its hold, its account being as before it; apply it to the hold. */
-static unsigned
-bank_projection_hold(BankProjection *projection, const BankEvent *event, BankProjected *account)
-{
-	BankProjectedHold *entry = bank_projection_touch_hold(projection, event, account);
-	unsigned	flaws = bank_hold_check(&entry->hold, &account->account, event);
-
-	if (entry->hold.status == BANK_HOLD_OPEN)
-		pairingheap_remove(entry->owner->open, &entry->node);
-	bank_hold_apply(&entry->hold, event);
-	if (entry->hold.status == BANK_HOLD_OPEN)
-		bank_projection_add_open(projection, entry);
-	return flaws;
-}
-
-/* Load an account before any event touches it. */
-void
-bank_projection_load(BankProjection *projection, const BankUuid *id)
-{
-	(void) bank_projection_touch(projection, id);
-}
-
 /* The entry of a transfer, loaded at first touch. */
 static BankProjectedTransfer *
 bank_projection_touch_transfer(BankProjection *projection, const BankUuid *id)
@@ -307,6 +285,49 @@ bank_projection_touch_transfer(BankProjection *projection, const BankUuid *id)
 	projection->last_transfer = entry;
 	bank_projected_transfers_insert(projection->transfers, *id, &found)->projected = entry;
 	return entry;
+}
+
+/* A hold that does not expire is made with the transfer it is for, by one statement. */
+static bool
+bank_projection_fits_transfer(BankProjection *projection, const BankEvent *event)
+{
+	const BankProjectedTransfer *entry;
+	const BankTransfer *transfer;
+
+	if (event->type != BANK_EVENT_HOLD_CREATED || event->expires_at != BANK_NO_EXPIRY)
+		return true;
+	entry = bank_projection_find_transfer(projection, &event->hold_id);
+	if (entry == NULL)
+		return false;
+	transfer = &entry->transfer;
+	return transfer->state == BANK_TRANSFER_INITIATED && transfer->amount == event->amount &&
+		memcmp(transfer->currency, event->currency, 3) == 0 &&
+		bank_uuid_equal(&transfer->account_id, &event->aggregate_id);
+}
+
+/* Check an event against its hold, its account being as before it; apply it to the hold. */
+static unsigned
+bank_projection_hold(BankProjection *projection, const BankEvent *event, BankProjected *account)
+{
+	BankProjectedHold *entry = bank_projection_touch_hold(projection, event, account);
+	unsigned	flaws = bank_hold_check(&entry->hold, &account->account, event);
+
+	if (!bank_projection_fits_transfer(projection, event))
+		flaws |= BANK_FLAW_HOLD;
+
+	if (entry->hold.status == BANK_HOLD_OPEN)
+		pairingheap_remove(entry->owner->open, &entry->node);
+	bank_hold_apply(&entry->hold, event);
+	if (entry->hold.status == BANK_HOLD_OPEN)
+		bank_projection_add_open(projection, entry);
+	return flaws;
+}
+
+/* Load an account before any event touches it. */
+void
+bank_projection_load(BankProjection *projection, const BankUuid *id)
+{
+	(void) bank_projection_touch(projection, id);
 }
 
 /* Check and apply an event on one of its two streams; returns BankFlaw bits. */

@@ -1,7 +1,7 @@
 /*
  * projection.h
- *		From events to accounts, holds and transfers, in memory: the one way read models are made, used
- *		by the trigger, by bank_rebuild and by bank_verify.
+ *		From events to accounts, holds and transfers, in memory: the one way read models are
+ *		made, used by the trigger, by bank_rebuild and by bank_verify.
  */
 #ifndef BANK_STORE_PROJECTION_H
 #define BANK_STORE_PROJECTION_H
@@ -64,8 +64,8 @@ typedef void (*BankProjectionBackdated) (const BankBackdated *movement, void *ar
 
 /*
  * The holds before the first event: one by its identifier; and the open ones of an
- * account that expire first, up to max of them; and the transfers before it. Without, there are
- * none before.
+ * account that expire first, up to max of them; and the transfers before it.
+ * Without, there are none before.
  */
 typedef struct BankProjectionStored
 {

@@ -65,7 +65,8 @@ bank_replay_flawed(BankReplay *replay, const BankEvent *event, const BankUuid *a
 		if (flaw->count++ == 0)
 			snprintf(flaw->first, sizeof(flaw->first), "position %" PRId64 ", %s %s: %s",
 					 event->position,
-					 bank_event_is_transfer(event->type) ? "transfer" : "account", id, bank_flaw_text(1U << bit));
+					 bank_event_is_transfer(event->type) ? "transfer" : "account", id,
+					 bank_flaw_text(1U << bit));
 		flaws &= ~(1U << bit);
 	}
 }
@@ -284,7 +285,9 @@ bank_replay_compare_holds(BankReplay *replay, BankReplayHoldDifference differenc
 	static BankPlan plan = {
 		.text = "SELECT " BANK_HOLD_COLUMNS " FROM bank.holds"
 	};
-	BankComparison comparison = {.replay = replay, .hold_difference = difference, .argument = argument};
+	BankComparison comparison = {
+		.replay = replay, .hold_difference = difference, .argument = argument
+	};
 
 	bank_replay_rows(&plan, bank_replay_stored_hold, &comparison);
 }

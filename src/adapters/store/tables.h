@@ -1,7 +1,8 @@
 /*
  * tables.h
  *		Column numbers of the tables in schema bank, as created by sql/events.sql,
- *		sql/accounts.sql, sql/holds.sql and sql/transfers.sql. Columns are only ever added at the end.
+ *		sql/accounts.sql, sql/holds.sql and sql/transfers.sql. Columns are only ever added at
+ *		the end.
  */
 #ifndef BANK_STORE_TABLES_H
 #define BANK_STORE_TABLES_H
