@@ -240,7 +240,7 @@ CREATE FUNCTION @extschema@.bank_receive(
 ) RETURNS @extschema@.bank_transfers
   LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'bank_sql_receive';
 COMMENT ON FUNCTION @extschema@.bank_receive(uuid, uuid, @extschema@.bank_money, bigint, text, timestamptz, jsonb, text, text) IS
-  'Takes money from another ledger, once for each transfer_id: called again it answers as the transfer is by then. What the account cannot take is not an error: the transfer is refused, for ever. expected_version is the account''s. Errors: BK001 (house account), BK006, BK007, BK016 to BK019, BK021, BK030.';
+  'Takes money from another ledger, once for each transfer_id: called again it answers as the transfer is by then. What the account cannot take is not an error: the transfer is refused, for ever. expected_version is the account''s. Errors: BK001, BK006, BK007, BK016 to BK019, BK021, BK030.';
 REVOKE ALL ON FUNCTION @extschema@.bank_receive(uuid, uuid, @extschema@.bank_money, bigint, text, timestamptz, jsonb, text, text) FROM PUBLIC;
 
 CREATE FUNCTION @extschema@.bank_cancel_received(
@@ -253,7 +253,7 @@ CREATE FUNCTION @extschema@.bank_cancel_received(
 ) RETURNS @extschema@.bank_transfers
   LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'bank_sql_cancel_received';
 COMMENT ON FUNCTION @extschema@.bank_cancel_received(uuid, bigint, text, timestamptz, jsonb, text) IS
-  'Gives back the money of a transfer that came, or sees to it that one that has not come never will. expected_version is the transfer''s. Errors: BK002, BK004 (the account has not got it any more), BK006, BK007, BK016 to BK018, BK021, BK030.';
+  'Gives back the money of a transfer that came, or sees to it that one that has not come never will. expected_version is the transfer''s. Errors: BK002, BK004, BK006, BK007, BK016 to BK018, BK021, BK030.';
 REVOKE ALL ON FUNCTION @extschema@.bank_cancel_received(uuid, bigint, text, timestamptz, jsonb, text) FROM PUBLIC;
 
 CREATE FUNCTION @extschema@.bank_transfer_status(transfer_id uuid) RETURNS @extschema@.bank_transfers
