@@ -202,7 +202,7 @@ bank_store_lock_house(const char *code, const char *currency, BankAccount *accou
 }
 
 bool
-bank_store_account_exists(const BankUuid *account_id)
+bank_store_identifier_taken(const BankUuid *account_id)
 {
 	fake_note("exists ");
 	return fake_find(account_id) != NULL;
