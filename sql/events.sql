@@ -9,7 +9,8 @@ CREATE TYPE bank.event_type AS ENUM (
   'account.limits_changed', 'money.deposited', 'money.withdrawn', 'transfer.completed',
   'hold.created', 'hold.captured', 'hold.released', 'hold.expired',
   'transfer.initiated', 'transfer.reserved', 'transfer.submitted', 'transfer.rejected', 'transfer.compensated',
-  'transfer.in_doubt', 'transfer.cancel_requested', 'transfer.received', 'transfer.refused', 'transfer.cancelled'
+  'transfer.in_doubt', 'transfer.cancel_requested', 'transfer.received', 'transfer.refused', 'transfer.kept',
+  'transfer.cancelled'
 );
 COMMENT ON TYPE bank.event_type IS 'What happened; the list is that of src/domain/event.h.';
 

@@ -205,7 +205,7 @@ bool
 bank_store_identifier_taken(const BankUuid *account_id)
 {
 	fake_note("exists ");
-	return fake_find(account_id) != NULL;
+	return fake_find(account_id) != NULL || fake_transfer(account_id) != NULL;
 }
 
 bool

@@ -134,9 +134,7 @@ bank_sql_cancel_received(PG_FUNCTION_ARGS)
 
 	bank_call_begin(&call, fcinfo, "bank_cancel_received()", 1);
 	accepted = bank_transfers_cancel_received(bank_arg_uuid(fcinfo, 0), bank_arg_text(fcinfo, 5),
-											  &call.options, &call.outcome, &call.error);
-	if (accepted && call.error.code != BANK_OK)
-		accepted = false;		/* who asks here wants to know why it stays */
+											  false, &call.options, &call.outcome, &call.error);
 	return bank_call_transfer(&call, fcinfo, accepted);
 }
 
@@ -161,15 +159,15 @@ static Datum
 bank_answer_end(BankCall *call, FunctionCallInfo fcinfo, bool accepted)
 {
 	const BankEvent *event = &call->outcome.event;
-	const char *status = event->type == BANK_EVENT_TRANSFER_RECEIVED ? "received" :
-		event->type == BANK_EVENT_TRANSFER_REFUSED ? "refused" : "cancelled";
-	BankErrorCode why = accepted ? call->error.code : BANK_OK;
+	const char *status = event->type == BANK_EVENT_TRANSFER_REFUSED ? "refused" :
+		event->type == BANK_EVENT_TRANSFER_CANCELLED ? "cancelled" : "received";
+	BankErrorCode why = BANK_OK;
 	Datum		values[3];
 	bool		nulls[3] = {false};
 
 	if (!accepted)
 		bank_ereport(&call->error);
-	if (why == BANK_OK && event->terms != NULL)
+	if (event->terms != NULL)
 		why = bank_error_find(event->terms->code, NULL);
 	bank_session_close(&call->session);
 	values[0] = CStringGetTextDatum(status);
@@ -207,8 +205,6 @@ bank_sql_answer_receive(PG_FUNCTION_ARGS)
 	}
 	bank_answer_begin(&call, "bank.receive()");
 	accepted = bank_transfers_receive(&arguments, &call.options, &call.outcome, &call.error);
-	if (accepted)
-		call.error.code = BANK_OK;
 	return bank_answer_end(&call, fcinfo, accepted);
 }
 
@@ -221,6 +217,6 @@ bank_sql_answer_cancel(PG_FUNCTION_ARGS)
 
 	bank_answer_begin(&call, "bank.cancel_received()");
 	accepted = bank_transfers_cancel_received(bank_arg_uuid(fcinfo, 0), bank_arg_text(fcinfo, 1),
-											  &call.options, &call.outcome, &call.error);
+											  true, &call.options, &call.outcome, &call.error);
 	return bank_answer_end(&call, fcinfo, accepted);
 }

@@ -95,7 +95,7 @@ static const struct
 			"(pg_catalog.array_agg(COALESCE(t.transfer_id, h.hold_id)))[1], "
 			"' is not as its state says') "
 			"FROM (SELECT s.* FROM bank.transfers AS s WHERE s.state OPERATOR(pg_catalog.<>) "
-			"ALL (ARRAY['received', 'refused', 'cancelled'])) AS t "
+			"ALL (ARRAY['received', 'kept', 'refused', 'cancelled'])) AS t "
 			"FULL JOIN (SELECT o.* FROM bank.holds AS o "
 			"WHERE o.expires_at OPERATOR(pg_catalog.=) 'infinity') AS h "
 			"ON h.hold_id OPERATOR(pg_catalog.=) t.transfer_id "
