@@ -21,7 +21,10 @@
 
 /* Events of one subscription in memory; it reads no further when there are so many. */
 #define BANK_RELAY_ITEMS 100000
-/* Events between the stored cursor and what has been read; older unresolved ones become rows. */
+/*
+ * When there are twice as many events between the stored cursor and what has been read, nothing
+ * more is read until those that are held up have become rows: a page more at most.
+ */
 #define BANK_RELAY_WINDOW 1000
 /* Events read at a time. */
 #define BANK_RELAY_PAGE 500
@@ -211,6 +214,7 @@ extern void bank_queue_done(BankSubscription *sub, BankItem *item, TimestampTz n
 extern void bank_queue_set_aside(BankSubscription *sub, BankItem *item, TimestampTz now);
 extern int	bank_queue_take(BankSubscription *sub, BankItem **items, int max);
 extern void bank_queue_mark(BankSubscription *sub, BankItem *item);
+extern bool bank_queue_held_up(BankSubscription *sub, const BankItem *item, TimestampTz now);
 extern void bank_queue_clean(BankSubscription *sub, BankItem *item);
 extern void bank_queue_trim(BankSubscription *sub);
 extern void bank_queue_set_json(BankSubscription *sub, BankItem *item, const char *json,

@@ -176,6 +176,11 @@ bank_sender_send(BankSubscription *sub, TimestampTz now)
 		bank_sender_in_flight++;
 		for (i = 0; i < n; i++)
 		{
+		if (!sub->lazy)
+		{
+			sub->lazy = true;
+			sub->lazy_since = now;
+		}
 			items[i]->last_attempt = now;
 			if (items[i]->first_attempt == 0)
 				items[i]->first_attempt = now;

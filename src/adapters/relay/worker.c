@@ -251,7 +251,7 @@ bank_worker_is_dirty(const BankSubscription *sub, TimestampTz now)
 
 	if (bank_worker_locked_until > now)
 		return false;
-	return (sub->progressed && !gathering) || sub->n_order >= 2 * BANK_RELAY_WINDOW ||
+	return (sub->progressed && !gathering) ||
 		(sub->lazy && now - sub->lazy_since >= BANK_WORKER_LAZY);
 }
 
@@ -260,7 +260,7 @@ static int
 bank_worker_lacks_payloads(BankSubscription *sub)
 {
 	int			room = bank_breaker_allows(&sub->breaker, &sub->breaker_policy, sub->in_flight);
-	int			wanted = Min(room * sub->batch_size, sub->n_ready);
+	int			wanted = room * sub->batch_size;
 	int			looked = 0;
 	dlist_iter	iter;
 
