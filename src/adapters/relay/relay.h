@@ -65,11 +65,10 @@ typedef enum BankItemState
 struct BankItem
 {
 	BankItemState state;
+	int			n_links;		/* customers' accounts it belongs to: 0 to 2 */
 	int64		position;
 	BankUuid	event_id;
-	int			n_links;		/* customers' accounts it belongs to: 0 to 2 */
 	BankLink	links[2];
-	bool		queued;			/* are the links in their queues? */
 
 	char	   *json;			/* NULL: not loaded */
 	uint32		json_len;
@@ -78,21 +77,25 @@ struct BankItem
 	TimestampTz next_attempt;
 	TimestampTz first_attempt;	/* 0: none yet */
 	TimestampTz last_attempt;
-	int			status;			/* of the last attempt */
 	char	   *error;			/* of the last attempt, or NULL */
-	bool		alone;			/* not to be sent in a batch with others */
-	bool		taken;			/* by the request that is being made up */
+	int			status;			/* of the last attempt */
 
+	bool		queued;			/* are the links in their queues? */
+	bool		alone;			/* not to be sent in a batch with others */
+	bool		taken;			/* by the request, or the query, that is being made up */
 	bool		stored;			/* it has a row in bank.deliveries */
 	bool		dead;			/* done, but as a dead letter */
 	bool		dirty;			/* its row is to be written or deleted */
-	BankPair   *pair;			/* where in the feed it was read; NULL: loaded from its row */
 	bool		in_order;
+	BankPair   *pair;			/* where in the feed it was read; NULL: loaded from its row */
 
 	dlist_node	order_node;		/* in the order of reading, while in_order */
-	dlist_node	ready_node;		/* while ready */
 	dlist_node	dirty_node;		/* while dirty */
-	pairingheap_node delay_node;	/* while delayed */
+	union
+	{
+		dlist_node	ready_node; /* while ready */
+		pairingheap_node delay_node;	/* while delayed */
+	};
 };
 
 /* The queue of an account: its items, by position. */
