@@ -121,11 +121,13 @@ typedef struct BankRelayRequest
 {
 	BankSinkRequest request;	/* first */
 	BankSubscription *subscription;
+	struct BankRelaySink *sink; /* which has it */
 	BankTarget *target;
 	BankItem  **items;
 	BankSinkEvent *events;
 	int			n;
 	int64		generation;		/* of the breaker */
+	uint64		random;			/* for the delay after a failure */
 	char		message_id[72];
 	bool		completed;
 	BankDelivery delivery;
@@ -212,12 +214,12 @@ extern BankItem *bank_queue_new_item(BankSubscription *sub);
 extern void bank_queue_add(BankSubscription *sub, BankItem *item, TimestampTz now);
 extern void bank_queue_wake(BankSubscription *sub, TimestampTz now);
 extern TimestampTz bank_queue_next_due(const BankSubscription *sub);
+extern bool bank_queue_held_up(BankSubscription *sub, const BankItem *item, TimestampTz now);
 extern void bank_queue_retry(BankSubscription *sub, BankItem *item, TimestampTz now);
 extern void bank_queue_done(BankSubscription *sub, BankItem *item, TimestampTz now);
 extern void bank_queue_set_aside(BankSubscription *sub, BankItem *item, TimestampTz now);
 extern int	bank_queue_take(BankSubscription *sub, BankItem **items, int max);
 extern void bank_queue_mark(BankSubscription *sub, BankItem *item);
-extern bool bank_queue_held_up(BankSubscription *sub, const BankItem *item, TimestampTz now);
 extern void bank_queue_clean(BankSubscription *sub, BankItem *item);
 extern void bank_queue_trim(BankSubscription *sub);
 extern void bank_queue_set_json(BankSubscription *sub, BankItem *item, const char *json,
