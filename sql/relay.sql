@@ -154,11 +154,31 @@ CREATE TRIGGER subscription_progress_note_change
   FOR EACH STATEMENT EXECUTE FUNCTION bank.relay_note_change();
 ALTER TABLE bank.subscription_progress ENABLE ALWAYS TRIGGER subscription_progress_note_change;
 COMMENT ON TRIGGER subscription_progress_note_change ON bank.subscription_progress IS 'Tells the worker, when pg_restore brings it after the subscription.';
+CREATE TRIGGER subscription_secrets_note_change
+  AFTER INSERT ON bank.subscription_secrets
+  FOR EACH STATEMENT EXECUTE FUNCTION bank.relay_note_change();
+ALTER TABLE bank.subscription_secrets ENABLE ALWAYS TRIGGER subscription_secrets_note_change;
+COMMENT ON TRIGGER subscription_secrets_note_change ON bank.subscription_secrets IS 'Tells the worker, when pg_restore brings them after the subscription.';
+CREATE TRIGGER incarnations_note_change
+  AFTER INSERT ON bank.incarnations
+  FOR EACH STATEMENT EXECUTE FUNCTION bank.relay_note_change();
+ALTER TABLE bank.incarnations ENABLE ALWAYS TRIGGER incarnations_note_change;
+COMMENT ON TRIGGER incarnations_note_change ON bank.incarnations IS 'Tells the worker, when pg_restore brings them after the cursors that need them.';
 CREATE TRIGGER relay_stopped_note_change
   AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON bank.relay_stopped
   FOR EACH STATEMENT EXECUTE FUNCTION bank.relay_note_change();
 ALTER TABLE bank.relay_stopped ENABLE ALWAYS TRIGGER relay_stopped_note_change;
 COMMENT ON TRIGGER relay_stopped_note_change ON bank.relay_stopped IS 'Tells the worker, also when pg_restore brings it.';
+
+CREATE FUNCTION bank.relay_note_restore() RETURNS trigger
+  LANGUAGE c AS 'MODULE_PATHNAME', 'bank_relay_note_restore';
+COMMENT ON FUNCTION bank.relay_note_restore() IS 'Has the worker begin anew with all subscriptions when the transaction has committed, unless the worker or a command has written.';
+REVOKE ALL ON FUNCTION bank.relay_note_restore() FROM PUBLIC;
+CREATE TRIGGER deliveries_note_restore
+  AFTER INSERT ON bank.deliveries
+  FOR EACH STATEMENT EXECUTE FUNCTION bank.relay_note_restore();
+ALTER TABLE bank.deliveries ENABLE ALWAYS TRIGGER deliveries_note_restore;
+COMMENT ON TRIGGER deliveries_note_restore ON bank.deliveries IS 'Tells the worker, when pg_restore brings them after the subscription.';
 
 CREATE FUNCTION bank.relay_note_created() RETURNS void
   LANGUAGE c AS 'MODULE_PATHNAME', 'bank_relay_note_created';

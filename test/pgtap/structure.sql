@@ -130,8 +130,9 @@ SELECT is(ARRAY(
   'the triggers on bank.events; one is for logical replication only');
 SELECT is(ARRAY(SELECT format('%s %s %s', tgname, tgenabled, tgrelid::regclass) FROM pg_trigger
                 WHERE NOT tgisinternal AND tgrelid <> 'bank.events'::regclass ORDER BY 1),
-          ARRAY['incarnations_skip R bank.incarnations', 'relay_stopped_note_change A bank.relay_stopped',
-                'subscription_progress_note_change A bank.subscription_progress', 'subscriptions_note_change A bank.subscriptions'], 'the other triggers');
+          ARRAY['deliveries_note_restore A bank.deliveries', 'incarnations_note_change A bank.incarnations', 'incarnations_skip R bank.incarnations',
+                'relay_stopped_note_change A bank.relay_stopped', 'subscription_progress_note_change A bank.subscription_progress',
+                'subscription_secrets_note_change A bank.subscription_secrets', 'subscriptions_note_change A bank.subscriptions'], 'the other triggers');
 SELECT is(ARRAY(SELECT format('%s %s %s %s', evtname, evtenabled, evtevent, evtfoid::regproc) FROM pg_event_trigger),
           ARRAY['banking_guard_drop A ddl_command_start bank.guard_drop'], 'one event trigger, against dropping, always');
 SELECT is(enum_range(NULL::bank.event_type)::text[], ARRAY['account.created', 'account.frozen', 'account.unfrozen', 'account.closed',
