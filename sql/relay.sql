@@ -399,7 +399,7 @@ $$;
 COMMENT ON FUNCTION @extschema@.bank_relay_start() IS
   'Lets the relay of this database run again, once the transaction has committed. Raises 55000 when the library is not preloaded.';
 
-CREATE FUNCTION @extschema@.bank_health(OUT "check" text, OUT ok boolean, OUT detail text) RETURNS SETOF record
+CREATE FUNCTION @extschema@.bank_health(OUT name text, OUT ok boolean, OUT detail text) RETURNS SETOF record
   LANGUAGE sql STABLE SECURITY DEFINER PARALLEL RESTRICTED ROWS 5
   SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC

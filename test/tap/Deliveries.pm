@@ -77,13 +77,13 @@ sub subscription
 		"FROM bank_subscriptions WHERE name = '$name'");
 }
 
-# bank_health() as a hash of check => "t detail" or "f detail".
+# bank_health() as a hash of name => "t detail" or "f detail".
 sub health
 {
 	my ($node, $database) = @_;
 	return {
 		map { $_->[0] => "$_->[1] $_->[2]" }
-		  query_rows($node, $database, 'SELECT "check", ok, detail FROM bank_health()')
+		  query_rows($node, $database, 'SELECT name, ok, detail FROM bank_health()')
 	};
 }
 
