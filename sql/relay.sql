@@ -351,7 +351,7 @@ CREATE TYPE @extschema@.bank_relay_state AS (
   delivered bigint
 );
 COMMENT ON TYPE @extschema@.bank_relay_state IS 'What the relay of a database does.';
-COMMENT ON COLUMN @extschema@.bank_relay_state.state IS 'running, starting, waiting (to be started again), stopped, not preloaded, or standby.';
+COMMENT ON COLUMN @extschema@.bank_relay_state.state IS 'running, starting, waiting (to be started again), stopping, stopped, no launcher (nothing starts it), not preloaded, or standby.';
 COMMENT ON COLUMN @extschema@.bank_relay_state.pid IS 'Process of the worker.';
 COMMENT ON COLUMN @extschema@.bank_relay_state.started_at IS 'When the worker started.';
 COMMENT ON COLUMN @extschema@.bank_relay_state.error IS 'Why it does not run although it should.';
@@ -418,6 +418,7 @@ BEGIN ATOMIC
               WHEN stopped.yes THEN 'Nothing is delivered: stopped by bank_relay_stop(); bank_relay_start() starts it.'
               WHEN s.state = 'running' THEN 'The worker is running.'
               WHEN s.state = 'standby' THEN 'This is a standby; the primary delivers.'
+              WHEN s.state = 'no launcher' THEN 'Nothing is delivered: ' || s.error || '.'
               ELSE pg_catalog.concat_ws(': ', 'Nothing is delivered: the worker is ' || s.state, s.error) END
   FROM status AS s, (SELECT EXISTS (SELECT FROM bank.relay_stopped)) AS stopped (yes)
   UNION ALL
