@@ -397,7 +397,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION @extschema@.bank_relay_start() IS
-  'Lets the relay of this database run again, once the transaction has committed. Raises 55000 when the library is not preloaded.';
+  'Lets the relay of this database run again, once the transaction has committed. The library must be preloaded. Errors: 55000.';
 
 CREATE FUNCTION @extschema@.bank_health(OUT name text, OUT ok boolean, OUT detail text) RETURNS SETOF record
   LANGUAGE sql STABLE SECURITY DEFINER PARALLEL RESTRICTED ROWS 5
