@@ -287,7 +287,7 @@ bank_projection_touch_transfer(BankProjection *projection, const BankUuid *id)
 	return entry;
 }
 
-/* A hold that does not expire is made with the transfer it is for, just after that was initiated. */
+/* A hold that does not expire is made for a transfer that was initiated just before. */
 static bool
 bank_projection_fits_transfer(BankProjection *projection, const BankEvent *event)
 {
