@@ -144,7 +144,7 @@ bank_data_time(const char *text)
 
 /*
  * Read what an event of a transfer says in data. Texts that are too long make no sense
- * and are left out, which the rules notice where they matter.
+ * and are left out, which the rules notice where they matter; no object, no terms.
  */
 static void
 bank_event_read_terms(Jsonb *data, BankEvent *event)
@@ -152,9 +152,9 @@ bank_event_read_terms(Jsonb *data, BankEvent *event)
 	BankTransferTerms *terms = palloc0(sizeof(BankTransferTerms));
 	char		text[32];
 
-	event->terms = terms;
 	if (!JB_ROOT_IS_OBJECT(data))
 		return;
+	event->terms = terms;
 	terms->has_account = bank_data_uuid(data, "account_id", &terms->account_id);
 	(void) bank_data_string(data, "participant", terms->participant, sizeof(terms->participant));
 	(void) bank_data_string(data, "house_account", terms->house_code, sizeof(terms->house_code));
