@@ -29,7 +29,8 @@ bank_webhook_add(pg_hmac_ctx *hmac, const char *bytes, size_t len)
 
 /* The signature of a message: of id.timestamp.body, as Standard Webhooks 1.0 says. */
 static void
-bank_webhook_sign(const bytea *secret, const text *const *parts, char signature[BANK_SIGNATURE_SIZE])
+bank_webhook_sign(const bytea *secret, const text *const *parts,
+				  char signature[BANK_SIGNATURE_SIZE])
 {
 	pg_hmac_ctx *hmac = pg_hmac_create(PG_SHA256);
 	uint8		mac[PG_SHA256_DIGEST_LENGTH];
