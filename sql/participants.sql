@@ -112,6 +112,7 @@ COMMENT ON FUNCTION bank.webhook_signed(bytea, text, text, text, text) IS
 
 CREATE FUNCTION bank.parse_money(amount text, currency text) RETURNS @extschema@.bank_money
   LANGUAGE sql STABLE PARALLEL SAFE
+  SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
   SELECT (amount || ' ' || currency)::@extschema@.bank_money;
 END;
@@ -389,6 +390,7 @@ COMMENT ON COLUMN @extschema@.bank_participant_answer.body IS 'JSON.';
 
 CREATE FUNCTION bank.participant_problem(status integer, problem text) RETURNS @extschema@.bank_participant_answer
   LANGUAGE sql IMMUTABLE PARALLEL SAFE
+  SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
   SELECT status, pg_catalog.jsonb_build_object('error', problem)::text;
 END;

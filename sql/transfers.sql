@@ -291,6 +291,7 @@ REVOKE ALL ON FUNCTION bank.cancel_received(uuid, text) FROM PUBLIC;
 
 CREATE FUNCTION bank.transfer_answer(transfer_id uuid, participant text) RETURNS bank.transfer_answer
   LANGUAGE sql STABLE PARALLEL SAFE
+  SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
   SELECT CASE t.state WHEN 'kept' THEN 'received' ELSE COALESCE(t.state, 'unknown') END, NULLIF(t.code, ''), NULL::text
   FROM (VALUES (true)) AS always (always)

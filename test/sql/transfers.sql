@@ -4,13 +4,6 @@ CREATE EXTENSION banking;
 \set helpers :abs_srcdir '/include/helpers.sql'
 \set ECHO none
 \i :helpers
--- A participant, as the worker would find it.
-CREATE FUNCTION add_participant(name text, house_account text DEFAULT 'external', deadline interval DEFAULT '1 hour') RETURNS void
-  LANGUAGE sql AS $$
-  INSERT INTO bank.participants (participant_id, name, url, house_account, deadline, connect_timeout, request_timeout, concurrency,
-                                 retry_delay, retry_max_delay, failure_threshold, breaker_timeout, created_at, changed_at)
-  VALUES (gen_random_uuid(), $1, 'https://' || $1 || '.example', $2, $3, '1 s', '1 s', 1, '1 s', '1 s', 5, '1 s', now(), now())
-$$;
 -- A step of the worker: the events that it would append, and what it would note.
 CREATE FUNCTION worker(transfer_id uuid, step text, more jsonb DEFAULT '{}') RETURNS text
   LANGUAGE plpgsql AS $$
@@ -75,7 +68,8 @@ CREATE TABLE account AS
 SELECT (bank_create_account(a(100), 'COURANT', 'HTG', account_id => a(n))).account_number FROM generate_series(1, 4) AS n;
 SELECT account_number FROM bank_create_account(a(100), 'COURANT', 'USD', account_id => a(5));
 SELECT balance FROM bank_deposit(a(1), '1000 HTG');
-SELECT add_participant('north'), add_participant('south', 'fees', '1 month');
+SELECT name FROM bank_add_participant('north', 'https://north.example/', deadline => '1 hour');
+SELECT name FROM bank_add_participant('south', 'https://south.example/', deadline => '1 month', house_account => 'fees');
 CREATE VIEW transfer AS
 SELECT t.direction, t.state, t.participant, a.n AS account, t.destination, t.amount, t.currency, t.version, t.deadline IS NOT NULL AS ends,
        t.attempts, t.next_attempt_at IS NOT NULL AS due, t.code, t.reason
