@@ -30,10 +30,10 @@ SQL_FILES = \
 	sql/events.sql \
 	sql/accounts.sql \
 	sql/holds.sql \
-	sql/transfers.sql \
 	sql/views.sql \
 	sql/commands.sql \
 	sql/batch.sql \
+	sql/transfers.sql \
 	sql/execute.sql \
 	sql/queries.sql \
 	sql/feed.sql \

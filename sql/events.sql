@@ -7,7 +7,9 @@
 CREATE TYPE bank.event_type AS ENUM (
   'account.created', 'account.frozen', 'account.unfrozen', 'account.closed',
   'account.limits_changed', 'money.deposited', 'money.withdrawn', 'transfer.completed',
-  'hold.created', 'hold.captured', 'hold.released', 'hold.expired'
+  'hold.created', 'hold.captured', 'hold.released', 'hold.expired',
+  'transfer.initiated', 'transfer.reserved', 'transfer.submitted', 'transfer.rejected', 'transfer.compensated',
+  'transfer.in_doubt', 'transfer.cancel_requested', 'transfer.received', 'transfer.refused', 'transfer.cancelled'
 );
 COMMENT ON TYPE bank.event_type IS 'What happened; the list is that of src/domain/event.h.';
 
@@ -48,13 +50,13 @@ COMMENT ON TABLE bank.events IS
 COMMENT ON COLUMN bank.events.position IS 'Global order of appending; unique. A refused command leaves no gap; a rollback of the caller, a crash or a failover can.';
 COMMENT ON COLUMN bank.events.version IS 'Place in the stream of aggregate_id: 1, 2, 3, … without gaps, counting the events where it is the peer.';
 COMMENT ON COLUMN bank.events.peer_version IS 'Place in the stream of peer_id; null when the event is no movement.';
-COMMENT ON COLUMN bank.events.amount IS 'Amount of the movement, or of the hold that is made or freed, in minor units, greater than zero; null for other events.';
+COMMENT ON COLUMN bank.events.amount IS 'Amount of the movement, or of the hold that is made or freed, in minor units, greater than zero; null for other events, save those of a transfer to or from another ledger.';
 COMMENT ON COLUMN bank.events.balance IS 'Balance of aggregate_id after the event, in minor units, signed.';
 COMMENT ON COLUMN bank.events.peer_balance IS 'Balance of peer_id after the event, in minor units, signed.';
 COMMENT ON COLUMN bank.events.recorded_at IS 'When the event was appended; never decreases along a stream.';
 COMMENT ON COLUMN bank.events.transaction_id IS 'The top-level transaction that appended the event.';
 COMMENT ON COLUMN bank.events.event_id IS 'Identifier for the outside (UUID version 7); the transaction id of a movement.';
-COMMENT ON COLUMN bank.events.aggregate_id IS 'The account the event is about; the source of a transfer.';
+COMMENT ON COLUMN bank.events.aggregate_id IS 'The account the event is about, the source of a transfer; or the transfer to or from another ledger.';
 COMMENT ON COLUMN bank.events.peer_id IS 'The second account of a movement: the house account of a deposit or withdrawal, the destination of a transfer or capture.';
 COMMENT ON COLUMN bank.events.event_type IS 'What happened.';
 COMMENT ON COLUMN bank.events.currency IS 'Currency of the account, and so of amount and balances (ISO 4217 letters).';

@@ -86,8 +86,6 @@ CREATE TABLE bank.transfers (
   recorded_at timestamptz NOT NULL,
   created_at timestamptz NOT NULL,
   amount bigint NOT NULL,
-  moved_version bigint NOT NULL,
-  returned_version bigint NOT NULL,
   captured boolean NOT NULL,
   state text COLLATE "C" NOT NULL,
   currency text NOT NULL,
@@ -110,8 +108,6 @@ COMMENT ON COLUMN bank.transfers.position IS 'Position of its last event.';
 COMMENT ON COLUMN bank.transfers.recorded_at IS 'recorded_at of its last event.';
 COMMENT ON COLUMN bank.transfers.created_at IS 'recorded_at of its first event.';
 COMMENT ON COLUMN bank.transfers.amount IS 'In minor units; 0 when it was never known.';
-COMMENT ON COLUMN bank.transfers.moved_version IS 'Place in the account''s stream of the movement that took the money from it, or brought it; 0: none yet.';
-COMMENT ON COLUMN bank.transfers.returned_version IS 'Place of the movement that took it back; 0: none.';
 COMMENT ON COLUMN bank.transfers.captured IS 'The money has left the account (or has come to it), and is not back.';
 COMMENT ON COLUMN bank.transfers.state IS 'See src/domain/transfer.h.';
 COMMENT ON COLUMN bank.transfers.currency IS 'ISO 4217 letters; XXX when it was never known.';
@@ -151,3 +147,151 @@ SELECT pg_catalog.pg_extension_config_dump('bank.participants', '');
 SELECT pg_catalog.pg_extension_config_dump('bank.participant_secrets', '');
 SELECT pg_catalog.pg_extension_config_dump('bank.participant_progress', '');
 SELECT pg_catalog.pg_extension_config_dump('bank.transfer_attempts', '');
+
+CREATE VIEW bank.transfer_list AS
+  SELECT t.transfer_id,
+         CASE WHEN t.state IN ('received', 'refused', 'cancelled') THEN 'in' ELSE 'out' END AS direction,
+         t.state, NULLIF(t.participant, '') AS participant, t.account_id, NULLIF(t.destination, '') AS destination,
+         CASE WHEN t.amount > 0 THEN bank.minor_to_numeric(t.amount, t.currency) END AS amount,
+         CASE WHEN t.amount > 0 THEN t.currency END AS currency,
+         t.version, t.created_at, t.recorded_at AS changed_at,
+         CASE WHEN t.state IN ('initiated', 'reserved', 'submitted', 'cancelling', 'returning', 'in_doubt')
+              THEN GREATEST(pg_catalog.statement_timestamp(), t.recorded_at) ELSE t.recorded_at END - t.created_at AS age,
+         t.deadline, COALESCE(a.attempts, 0) AS attempts, a.next_attempt_at, a.last_status, a.last_error,
+         NULLIF(t.code, '') AS code, NULLIF(t.reason, '') AS reason
+  FROM bank.transfers AS t
+  LEFT JOIN bank.transfer_attempts AS a ON a.transfer_id = t.transfer_id;
+COMMENT ON VIEW bank.transfer_list IS 'What bank_transfers shows.';
+
+CREATE VIEW @extschema@.bank_transfers AS SELECT t.* FROM bank.transfer_list AS t;
+COMMENT ON VIEW @extschema@.bank_transfers IS 'Every transfer to or from another ledger, and how far it is.';
+COMMENT ON COLUMN @extschema@.bank_transfers.transfer_id IS 'Identifier, the same in both ledgers; of one that was sent, also that of its hold.';
+COMMENT ON COLUMN @extschema@.bank_transfers.direction IS 'out: sent by this ledger; in: it came from another one.';
+COMMENT ON COLUMN @extschema@.bank_transfers.state IS 'out: reserved, submitted, cancelling, completed, returning, compensated, rejected or in_doubt; in: received, refused or cancelled.';
+COMMENT ON COLUMN @extschema@.bank_transfers.participant IS 'The other ledger.';
+COMMENT ON COLUMN @extschema@.bank_transfers.account_id IS 'The account here.';
+COMMENT ON COLUMN @extschema@.bank_transfers.destination IS 'The account there, as it was named; of one that was sent.';
+COMMENT ON COLUMN @extschema@.bank_transfers.amount IS 'How much; null when that was never known.';
+COMMENT ON COLUMN @extschema@.bank_transfers.currency IS 'ISO 4217 letters.';
+COMMENT ON COLUMN @extschema@.bank_transfers.version IS 'Version of its stream.';
+COMMENT ON COLUMN @extschema@.bank_transfers.created_at IS 'When it began here.';
+COMMENT ON COLUMN @extschema@.bank_transfers.changed_at IS 'When it came into its state.';
+COMMENT ON COLUMN @extschema@.bank_transfers.age IS 'How long it has been under way, or was.';
+COMMENT ON COLUMN @extschema@.bank_transfers.deadline IS 'When it is in doubt unless it is known by then.';
+COMMENT ON COLUMN @extschema@.bank_transfers.attempts IS 'Requests to the participant since it came into its state.';
+COMMENT ON COLUMN @extschema@.bank_transfers.next_attempt_at IS 'When the next one is due; null: none.';
+COMMENT ON COLUMN @extschema@.bank_transfers.last_status IS 'HTTP status of the last answer that decided nothing.';
+COMMENT ON COLUMN @extschema@.bank_transfers.last_error IS 'What was wrong with it.';
+COMMENT ON COLUMN @extschema@.bank_transfers.code IS 'Why it is in this state: an error code of ours, or of the participant.';
+COMMENT ON COLUMN @extschema@.bank_transfers.reason IS 'Why, in words.';
+
+CREATE FUNCTION @extschema@.bank_send(
+  from_account uuid,
+  amount @extschema@.bank_money,
+  participant text,
+  destination text,
+  expected_version bigint DEFAULT NULL,
+  idempotency_key text DEFAULT NULL,
+  occurred_at timestamptz DEFAULT NULL,
+  metadata jsonb DEFAULT NULL,
+  deadline_in interval DEFAULT NULL
+) RETURNS uuid
+  LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'bank_sql_send';
+COMMENT ON FUNCTION @extschema@.bank_send(uuid, @extschema@.bank_money, text, text, bigint, text, timestamptz, jsonb, interval) IS
+  'Reserves money of an account and has it sent to the account "destination" of another ledger; returns the identifier of the transfer, which is in doubt if its outcome is not known after deadline_in (default: the participant''s). Errors: BK001 to BK009, BK016 to BK018, BK021, BK031, BK034.';
+REVOKE ALL ON FUNCTION @extschema@.bank_send(uuid, @extschema@.bank_money, text, text, bigint, text, timestamptz, jsonb, interval) FROM PUBLIC;
+
+CREATE FUNCTION @extschema@.bank_cancel_transfer(
+  transfer_id uuid,
+  expected_version bigint DEFAULT NULL,
+  idempotency_key text DEFAULT NULL,
+  occurred_at timestamptz DEFAULT NULL,
+  metadata jsonb DEFAULT NULL
+) RETURNS @extschema@.bank_transfers
+  LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'bank_sql_cancel_transfer';
+COMMENT ON FUNCTION @extschema@.bank_cancel_transfer(uuid, bigint, text, timestamptz, jsonb) IS
+  'Asks for the money of a transfer back, sent or not, completed or not; the participant decides. expected_version is the transfer''s. Errors: BK006, BK007, BK016 to BK018, BK021, BK030, BK031.';
+REVOKE ALL ON FUNCTION @extschema@.bank_cancel_transfer(uuid, bigint, text, timestamptz, jsonb) FROM PUBLIC;
+
+CREATE FUNCTION @extschema@.bank_resolve_transfer(
+  transfer_id uuid,
+  state text,
+  expected_version bigint DEFAULT NULL,
+  idempotency_key text DEFAULT NULL,
+  occurred_at timestamptz DEFAULT NULL,
+  metadata jsonb DEFAULT NULL,
+  reason text DEFAULT NULL
+) RETURNS @extschema@.bank_transfers
+  LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'bank_sql_resolve_transfer';
+COMMENT ON FUNCTION @extschema@.bank_resolve_transfer(uuid, text, bigint, text, timestamptz, jsonb, text) IS
+  'Says what has become of a transfer in doubt: completed, rejected or compensated; or submitted, to have it asked for again. Errors: BK006, BK007, BK016 to BK018, BK021, BK030, BK031.';
+REVOKE ALL ON FUNCTION @extschema@.bank_resolve_transfer(uuid, text, bigint, text, timestamptz, jsonb, text) FROM PUBLIC;
+
+CREATE FUNCTION @extschema@.bank_receive(
+  transfer_id uuid,
+  to_account uuid,
+  amount @extschema@.bank_money,
+  expected_version bigint DEFAULT NULL,
+  idempotency_key text DEFAULT NULL,
+  occurred_at timestamptz DEFAULT NULL,
+  metadata jsonb DEFAULT NULL,
+  participant text DEFAULT NULL,
+  house_account text DEFAULT 'external'
+) RETURNS @extschema@.bank_transfers
+  LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'bank_sql_receive';
+COMMENT ON FUNCTION @extschema@.bank_receive(uuid, uuid, @extschema@.bank_money, bigint, text, timestamptz, jsonb, text, text) IS
+  'Takes money from another ledger, once for each transfer_id: called again it answers as the transfer is by then. What the account cannot take is not an error: the transfer is refused, for ever. expected_version is the account''s. Errors: BK001, BK006, BK007, BK016 to BK019, BK021, BK030.';
+REVOKE ALL ON FUNCTION @extschema@.bank_receive(uuid, uuid, @extschema@.bank_money, bigint, text, timestamptz, jsonb, text, text) FROM PUBLIC;
+
+CREATE FUNCTION @extschema@.bank_cancel_received(
+  transfer_id uuid,
+  expected_version bigint DEFAULT NULL,
+  idempotency_key text DEFAULT NULL,
+  occurred_at timestamptz DEFAULT NULL,
+  metadata jsonb DEFAULT NULL,
+  participant text DEFAULT NULL
+) RETURNS @extschema@.bank_transfers
+  LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'bank_sql_cancel_received';
+COMMENT ON FUNCTION @extschema@.bank_cancel_received(uuid, bigint, text, timestamptz, jsonb, text) IS
+  'Gives back the money of a transfer that came, or sees to it that one that has not come never will. expected_version is the transfer''s. Errors: BK002, BK004, BK006, BK007, BK016 to BK018, BK021, BK030.';
+REVOKE ALL ON FUNCTION @extschema@.bank_cancel_received(uuid, bigint, text, timestamptz, jsonb, text) FROM PUBLIC;
+
+CREATE FUNCTION @extschema@.bank_transfer_status(transfer_id uuid) RETURNS @extschema@.bank_transfers
+  LANGUAGE sql STABLE STRICT SECURITY DEFINER PARALLEL SAFE
+  SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+  SELECT t.* FROM bank.transfer_list AS t WHERE t.transfer_id = bank_transfer_status.transfer_id;
+END;
+COMMENT ON FUNCTION @extschema@.bank_transfer_status(uuid) IS 'How far a transfer is, sent or received; null when it is not known here.';
+REVOKE ALL ON FUNCTION @extschema@.bank_transfer_status(uuid) FROM PUBLIC;
+
+-- What the door for participants stands on.
+CREATE TYPE bank.transfer_answer AS (status text, code text, message text);
+COMMENT ON TYPE bank.transfer_answer IS 'What this ledger answers to a participant.';
+COMMENT ON COLUMN bank.transfer_answer.status IS 'received, refused, cancelled or unknown.';
+COMMENT ON COLUMN bank.transfer_answer.code IS 'Why: an error code.';
+COMMENT ON COLUMN bank.transfer_answer.message IS 'Why, in words.';
+
+CREATE FUNCTION bank.receive(transfer_id uuid, to_account uuid, amount @extschema@.bank_money, participant text,
+                             house_account text, refusal_code text, refusal_detail text) RETURNS bank.transfer_answer
+  LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'bank_sql_answer_receive';
+COMMENT ON FUNCTION bank.receive(uuid, uuid, @extschema@.bank_money, text, text, text, text) IS
+  'Takes money from a participant, or refuses it for the error that is given.';
+REVOKE ALL ON FUNCTION bank.receive(uuid, uuid, @extschema@.bank_money, text, text, text, text) FROM PUBLIC;
+
+CREATE FUNCTION bank.cancel_received(transfer_id uuid, participant text) RETURNS bank.transfer_answer
+  LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'bank_sql_answer_cancel';
+COMMENT ON FUNCTION bank.cancel_received(uuid, text) IS 'Gives money back to a participant, as far as that is possible.';
+REVOKE ALL ON FUNCTION bank.cancel_received(uuid, text) FROM PUBLIC;
+
+CREATE FUNCTION bank.transfer_answer(transfer_id uuid, participant text) RETURNS bank.transfer_answer
+  LANGUAGE sql STABLE PARALLEL SAFE
+BEGIN ATOMIC
+  SELECT COALESCE(t.state, 'unknown'), NULLIF(t.code, ''), NULL::text
+  FROM (VALUES (true)) AS always (always)
+  LEFT JOIN bank.transfers AS t
+    ON t.transfer_id = transfer_answer.transfer_id AND t.participant = transfer_answer.participant
+       AND t.state IN ('received', 'refused', 'cancelled');
+END;
+COMMENT ON FUNCTION bank.transfer_answer(uuid, text) IS 'What has become here of a transfer of a participant.';
+REVOKE ALL ON FUNCTION bank.transfer_answer(uuid, text) FROM PUBLIC;

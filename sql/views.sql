@@ -73,11 +73,16 @@ COMMENT ON COLUMN @extschema@.bank_accounts.house_account IS 'Code of a house ac
 CREATE VIEW bank.event_list AS
   SELECT e.position, e.event_id, e.aggregate_id, e.version, e.peer_id, e.peer_version,
          e.event_type::text AS event_type,
-         pg_catalog.jsonb_build_object('account_id', e.aggregate_id, 'currency', e.currency)
-           || CASE WHEN e.amount IS NULL THEN '{}'::jsonb
-                   ELSE pg_catalog.jsonb_build_object(
-                          'amount', bank.minor_to_text(e.amount, e.currency),
-                          'balance', bank.minor_to_text(e.balance, e.currency)) END
+         CASE WHEN e.event_type >= 'transfer.initiated' OR (e.event_type = 'transfer.completed' AND e.peer_id IS NULL)
+              THEN pg_catalog.jsonb_build_object('transfer_id', e.aggregate_id)
+                     || CASE WHEN e.amount IS NULL THEN '{}'::jsonb
+                             ELSE pg_catalog.jsonb_build_object(
+                                    'currency', e.currency, 'amount', bank.minor_to_text(e.amount, e.currency)) END
+              ELSE pg_catalog.jsonb_build_object('account_id', e.aggregate_id, 'currency', e.currency)
+                     || CASE WHEN e.amount IS NULL THEN '{}'::jsonb
+                             ELSE pg_catalog.jsonb_build_object(
+                                    'amount', bank.minor_to_text(e.amount, e.currency),
+                                    'balance', bank.minor_to_text(e.balance, e.currency)) END END
            || CASE WHEN e.peer_id IS NULL THEN '{}'::jsonb
                    ELSE pg_catalog.jsonb_build_object('transaction_id', e.event_id) END
            || CASE WHEN e.hold_id IS NULL THEN '{}'::jsonb
@@ -86,7 +91,7 @@ CREATE VIEW bank.event_list AS
                           'held', bank.minor_to_text(COALESCE(e.held, 0), e.currency)) END
            || CASE WHEN e.expires_at IS NULL THEN '{}'::jsonb
                    ELSE pg_catalog.jsonb_build_object('expires_at', e.expires_at) END
-           || CASE WHEN e.event_type IN ('transfer.completed', 'hold.captured')
+           || CASE WHEN e.event_type IN ('transfer.completed', 'hold.captured') AND e.peer_id IS NOT NULL
                    THEN pg_catalog.jsonb_build_object('to_account_id', e.peer_id)
                    ELSE '{}'::jsonb END
            || COALESCE(e.data, '{}'::jsonb) AS event_data,
@@ -101,11 +106,11 @@ COMMENT ON VIEW @extschema@.bank_events IS
   'Every event, in the order of position when asked for it; amounts in event_data are strings.';
 COMMENT ON COLUMN @extschema@.bank_events.position IS 'Global order of appending.';
 COMMENT ON COLUMN @extschema@.bank_events.event_id IS 'Identifier of the event (UUID version 7); the transaction id of a movement.';
-COMMENT ON COLUMN @extschema@.bank_events.aggregate_id IS 'The account the event is about; the source of a transfer or capture.';
+COMMENT ON COLUMN @extschema@.bank_events.aggregate_id IS 'The account the event is about, the source of a transfer or capture; or the transfer to or from another ledger.';
 COMMENT ON COLUMN @extschema@.bank_events.version IS 'Place in the stream of aggregate_id.';
 COMMENT ON COLUMN @extschema@.bank_events.peer_id IS 'The other account of a movement; for deposits, withdrawals and captures without to_account a stripe of the house account.';
 COMMENT ON COLUMN @extschema@.bank_events.peer_version IS 'Place in the stream of peer_id.';
-COMMENT ON COLUMN @extschema@.bank_events.event_type IS 'account.created, account.frozen, account.unfrozen, account.closed, account.limits_changed, money.deposited, money.withdrawn, transfer.completed, hold.created, hold.captured, hold.released or hold.expired.';
+COMMENT ON COLUMN @extschema@.bank_events.event_type IS 'account.created, account.frozen, account.unfrozen, account.closed, account.limits_changed, money.deposited, money.withdrawn, transfer.completed, hold.created, hold.captured, hold.released, hold.expired; and transfer.* of a transfer to or from another ledger.';
 COMMENT ON COLUMN @extschema@.bank_events.event_data IS 'What happened, as a JSON object.';
 COMMENT ON COLUMN @extschema@.bank_events.metadata IS 'What the caller added to the command.';
 COMMENT ON COLUMN @extschema@.bank_events.occurred_at IS 'Business time: as given, else recorded_at.';

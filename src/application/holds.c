@@ -13,8 +13,6 @@
 #include "ports/clock.h"
 #include "ports/event_store.h"
 
-#include <inttypes.h>
-#include <stdio.h>
 #include <stdlib.h>
 
 /* The business time of a command that happens at this time. */
@@ -47,7 +45,6 @@ bank_holds_create(const BankUuid *account_id, const BankMoney *amount, const int
 	BankLocked	locked;
 	BankLocked *const all[] = {&locked};
 	const BankAccount *account = &locked.account;
-	char		number[32];
 	int64_t		at;
 	bool		done;
 
@@ -62,8 +59,7 @@ bank_holds_create(const BankUuid *account_id, const BankMoney *amount, const int
 	bank_request_begin(&outcome->request, "hold", options);
 	bank_request_uuid(&outcome->request, account_id);
 	bank_request_money(&outcome->request, amount);
-	snprintf(number, sizeof(number), "%" PRId64, *expires_in);
-	bank_request_text(&outcome->request, number);
+	bank_request_number(&outcome->request, expires_in);
 	if (!bank_command_find(options, outcome, &done, error))
 		return false;
 	if (done)
@@ -154,7 +150,8 @@ bank_holds_capture(const BankUuid *hold_id, const BankMoney *amount, const BankU
 	if (done)
 		return true;
 	if (!bank_accounts_check_version(&locked, options, error) ||
-		!bank_holds_find(hold_id, &hold, error))
+		!bank_holds_find(hold_id, &hold, error) ||
+		!bank_hold_check_own(&hold, error))
 		return false;
 	if (amount == NULL)
 	{
@@ -203,6 +200,7 @@ bank_holds_release(const BankUuid *hold_id, const BankOptions *options, BankOutc
 		return true;
 	if (!bank_accounts_check_version(&locked, options, error) ||
 		!bank_holds_find(hold_id, &hold, error) ||
+		!bank_hold_check_own(&hold, error) ||
 		!bank_hold_decide_release(&hold, account, at, bank_holds_business_time(options, at),
 								  &outcome->event, error))
 		return false;

@@ -22,7 +22,7 @@ typedef struct BankNewTransfer
 	const int64_t *deadline_in; /* microseconds; NULL: the participant's */
 } BankNewTransfer;
 
-/* Reserve money and have it sent. The outcome is transfer.initiated, whose aggregate is the transfer. */
+/* Reserve money and have it sent. The outcome is transfer.initiated of the new transfer. */
 extern bool bank_transfers_send(const BankNewTransfer *arguments, const BankOptions *options,
 								BankOutcome *outcome, BankError *error);
 

@@ -27,7 +27,7 @@
 	X(BANK_TRANSFER_COMPLETED, "completed")		/* the participant has it: captured */ \
 	X(BANK_TRANSFER_RETURNING, "returning")		/* a cancel is asked for; completed */ \
 	X(BANK_TRANSFER_COMPENSATED, "compensated") /* given back; final */ \
-	X(BANK_TRANSFER_REJECTED, "rejected")		/* the participant will never have it: released; final */ \
+	X(BANK_TRANSFER_REJECTED, "rejected")		/* it never will have it: released; final */ \
 	X(BANK_TRANSFER_IN_DOUBT, "in_doubt")		/* not known at the deadline: for an operator */ \
 	X(BANK_TRANSFER_RECEIVED, "received")		/* credited here */ \
 	X(BANK_TRANSFER_REFUSED, "refused")			/* not taken, now and for ever; final */ \
@@ -50,12 +50,12 @@ typedef enum BankTransferState
 typedef struct BankTransferTerms
 {
 	bool		has_account;
-	BankUuid	account_id;		/* whose money: initiated, received, refused; compensated: where to */
+	BankUuid	account_id;		/* whose money, where it moved */
 	char		participant[BANK_PARTICIPANT_TEXT];
 	char		house_code[BANK_HOUSE_CODE_TEXT];	/* the other side of the movements here */
 	char		destination[BANK_DESTINATION_TEXT]; /* initiated: the account over there */
 	int64_t		deadline;		/* initiated, submitted, cancel_requested: to know by */
-	int64_t		account_version;	/* place in the account's stream of the movement that belongs here */
+	int64_t		account_version;	/* place in its stream of the movement that belongs here */
 	char		code[BANK_CODE_TEXT];	/* why: an error code of this list or of the participant */
 	char		reason[BANK_REASON_TEXT];	/* why: a sentence */
 } BankTransferTerms;
@@ -74,8 +74,6 @@ typedef struct BankTransfer
 	int64_t		amount;			/* minor units; 0: never known */
 	char		currency[3];
 	int64_t		deadline;		/* 0: none */
-	int64_t		moved_version;	/* place in the account's stream of the capture or deposit; 0: none */
-	int64_t		returned_version;	/* the same of what took it back */
 	char		participant[BANK_PARTICIPANT_TEXT];
 	char		house_code[BANK_HOUSE_CODE_TEXT];
 	char		destination[BANK_DESTINATION_TEXT];

@@ -10,6 +10,7 @@
 
 #include "adapters/pg_compat.h"
 #include "domain/hold.h"
+#include "domain/transfer.h"
 
 #include "executor/spi.h"
 #include "utils/jsonb.h"
@@ -158,6 +159,21 @@ extern void bank_hold_row_insert(const BankHold *hold);
 extern bool bank_hold_row_resolve(const BankHold *hold);
 extern int	bank_hold_rows_open(const BankUuid *account_id, int max, BankUuid *hold_ids,
 								int64_t *expiries);
+
+/* transfer_rows.c */
+#define BANK_TRANSFER_COLUMNS \
+	"transfer_id, version, position, recorded_at, created_at, amount, captured, state, " \
+	"currency, participant, house_account, destination, code, reason, account_id, deadline"
+
+/* types of these columns */
+#define BANK_TRANSFER_COLUMN_TYPES \
+	{UUIDOID, INT8OID, INT8OID, TIMESTAMPTZOID, TIMESTAMPTZOID, INT8OID, BOOLOID, TEXTOID, \
+	TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, UUIDOID, TIMESTAMPTZOID}
+
+extern void bank_transfer_from_row(HeapTuple row, TupleDesc desc, BankTransfer *transfer);
+extern void bank_transfer_row_insert(const BankTransfer *transfer);
+extern bool bank_transfer_row_update(const BankTransfer *transfer, int64 old_version);
+extern bool bank_transfer_lock_name(const BankUuid *transfer_id, bool dont_wait);
 
 /* event_insert.c */
 extern void bank_event_rows_insert(BankEvent *const *events, int n);
