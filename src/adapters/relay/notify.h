@@ -7,6 +7,7 @@
 
 extern void bank_relay_note_events(void);
 extern void bank_relay_note_changes(void);
+extern void bank_relay_note_transfers(void);
 extern void bank_relay_note_stop(bool stop);
 
 /* shared.c */

@@ -25,6 +25,7 @@
 #define BANK_RELAY_TRANCHE "banking_relay"
 
 BankRelayShared *bank_relay_shared = NULL;
+bool		bank_relay_is_worker = false;	/* this process is a worker */
 bool		bank_allow_private_endpoints = false;
 int			bank_relay_memory = 64 * 1024;
 
@@ -63,10 +64,12 @@ bank_relay_startup(void)
 			pg_atomic_init_u32(&slot->attentive, 0);
 			pg_atomic_init_u32(&slot->commits, 0);
 			pg_atomic_init_u32(&slot->changes, 0);
+			pg_atomic_init_u32(&slot->transfers, 0);
 			pg_atomic_init_u32(&slot->in_flight, 0);
 			pg_atomic_init_u32(&slot->items, 0);
 			pg_atomic_init_u64(&slot->bytes, 0);
 			pg_atomic_init_u64(&slot->delivered, 0);
+			pg_atomic_init_u64(&slot->answered, 0);
 		}
 	}
 	LWLockRelease(AddinShmemInitLock);
@@ -77,7 +80,7 @@ void
 bank_relay_init(void)
 {
 	DefineCustomBoolVariable("banking.allow_private_endpoints",
-							 "Allows subscriptions to deliver to private and loopback addresses.",
+							 "Allows the relay to send to private and loopback addresses.",
 							 NULL, &bank_allow_private_endpoints, false, PGC_SIGHUP, 0,
 							 NULL, NULL, NULL);
 	DefineCustomIntVariable("banking.relay_memory",
@@ -173,21 +176,23 @@ bank_relay_own_slot(void)
 
 /* Count a commit. */
 static void
-bank_relay_count(BankRelaySlot *slot, bool events, bool changes)
+bank_relay_count(BankRelaySlot *slot, bool events, bool changes, bool transfers)
 {
 	if (events)
 		(void) pg_atomic_fetch_add_u32(&slot->commits, 1);
 	if (changes)
 		(void) pg_atomic_fetch_add_u32(&slot->changes, 1);
+	if (transfers)
+		(void) pg_atomic_fetch_add_u32(&slot->transfers, 1);
 }
 
 /*
- * A transaction of this database has committed that appended events, or changed
- * subscriptions. Raises nothing: the transaction is over. A worker that is about to free the
+ * A transaction of this database has committed that appended events, changed subscriptions
+ * or participants, or has something for a participant to be asked. Raises nothing: the transaction is over. A worker that is about to free the
  * slot, as it has found no ledger, sees that count, or we see the slot freed.
  */
 void
-bank_relay_commit(bool events, bool changes)
+bank_relay_commit(bool events, bool changes, bool transfers)
 {
 	BankRelaySlot *slot;
 	Latch	   *latch;
@@ -196,7 +201,7 @@ bank_relay_commit(bool events, bool changes)
 		return;
 	slot = bank_relay_own_slot();
 	if (slot != NULL)
-		bank_relay_count(slot, events, changes);
+		bank_relay_count(slot, events, changes, transfers);
 	if (slot == NULL || slot->database != MyDatabaseId)
 	{
 		bank_relay_lock();
@@ -206,9 +211,9 @@ bank_relay_commit(bool events, bool changes)
 		bank_relay_unlock();
 		if (slot == NULL)
 			return;
-		bank_relay_count(slot, events, changes);
+		bank_relay_count(slot, events, changes, transfers);
 	}
 	latch = slot->latch;
-	if (latch != NULL && (changes || pg_atomic_read_u32(&slot->attentive) != 0))
+	if (latch != NULL && (changes || transfers || pg_atomic_read_u32(&slot->attentive) != 0))
 		SetLatch(latch);
 }
