@@ -100,6 +100,8 @@ CREATE TABLE bank.transfers (
 ) WITH (fillfactor = 70);
 CREATE INDEX transfers_unresolved ON bank.transfers (state, created_at)
   WHERE state IN ('initiated', 'reserved', 'submitted', 'cancelling', 'returning', 'in_doubt');
+CREATE INDEX transfers_deadline ON bank.transfers (deadline)
+  WHERE state IN ('reserved', 'submitted', 'cancelling', 'returning');
 CREATE INDEX transfers_account ON bank.transfers (account_id);
 COMMENT ON TABLE bank.transfers IS 'Read model: every transfer to or from another ledger. Made from bank.events; bank_rebuild() makes it again.';
 COMMENT ON COLUMN bank.transfers.transfer_id IS 'Identifier, the same in both ledgers; of one that was sent, also that of its hold.';
@@ -279,10 +281,11 @@ COMMENT ON FUNCTION bank.receive(uuid, uuid, @extschema@.bank_money, text, text,
   'Takes money from a participant, or refuses it for the error that is given.';
 REVOKE ALL ON FUNCTION bank.receive(uuid, uuid, @extschema@.bank_money, text, text, text, text) FROM PUBLIC;
 
-CREATE FUNCTION bank.cancel_received(transfer_id uuid, participant text) RETURNS bank.transfer_answer
+CREATE FUNCTION bank.cancel_received(transfer_id uuid, participant text, cancel bigint) RETURNS bank.transfer_answer
   LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'bank_sql_answer_cancel';
-COMMENT ON FUNCTION bank.cancel_received(uuid, text) IS 'Gives money back to a participant, as far as that is possible.';
-REVOKE ALL ON FUNCTION bank.cancel_received(uuid, text) FROM PUBLIC;
+COMMENT ON FUNCTION bank.cancel_received(uuid, text, bigint) IS
+  'Gives money back to a participant, as far as that is possible. What is not possible for the cancel with this number never is: a late repetition of it must not move what the sender has given up.';
+REVOKE ALL ON FUNCTION bank.cancel_received(uuid, text, bigint) FROM PUBLIC;
 
 CREATE FUNCTION bank.transfer_answer(transfer_id uuid, participant text) RETURNS bank.transfer_answer
   LANGUAGE sql STABLE PARALLEL SAFE

@@ -73,7 +73,7 @@ COMMENT ON COLUMN @extschema@.bank_accounts.house_account IS 'Code of a house ac
 CREATE VIEW bank.event_list AS
   SELECT e.position, e.event_id, e.aggregate_id, e.version, e.peer_id, e.peer_version,
          e.event_type::text AS event_type,
-         CASE WHEN e.event_type >= 'transfer.initiated' OR (e.event_type = 'transfer.completed' AND e.peer_id IS NULL)
+         CASE WHEN e.event_type BETWEEN 'transfer.initiated' AND 'transfer.cancelled' OR (e.event_type = 'transfer.completed' AND e.peer_id IS NULL)
               THEN pg_catalog.jsonb_build_object('transfer_id', e.aggregate_id)
                      || CASE WHEN e.amount IS NULL THEN '{}'::jsonb
                              ELSE pg_catalog.jsonb_build_object(

@@ -116,7 +116,7 @@ bank_accounts_create(const BankNewAccount *arguments, const BankOptions *options
 					   "Identifiers of this form belong to house accounts.");
 		return bank_error_hint(error, "Take a random UUID, or none.");
 	}
-	exists = arguments->account_id != NULL && bank_store_account_exists(&account_id);
+	exists = arguments->account_id != NULL && bank_store_identifier_taken(&account_id);
 	/*
 	 * Perhaps it was this very command that was waited for: a claim finds that. It is
 	 * one for no event, lest a refusal under the key answer with the other's opening.

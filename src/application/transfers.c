@@ -520,6 +520,14 @@ bank_transfers_refuse(BankTransfer *transfer, BankTransferTerms *terms, const Ba
 	return true;
 }
 
+/* Nothing else may have the identifier of a transfer that is new here. BK030. */
+static bool
+bank_transfers_check_new(const BankUuid *transfer_id, BankError *error)
+{
+	return !bank_store_identifier_taken(transfer_id) ||
+		bank_error_set(error, BANK_TRANSFER_EXISTS, "An account has this identifier.");
+}
+
 /* Begin the transfer that has come. Whether it makes sense is for later. */
 static void
 bank_transfers_come(const BankIncoming *arguments, BankTransfer *transfer,
@@ -581,6 +589,8 @@ bank_transfers_receive(const BankIncoming *arguments, const BankOptions *options
 	if (transfer.version > 0)
 		return bank_transfers_replay(&transfer, bank_transfers_same(&transfer, arguments),
 									 outcome, error);
+	if (!bank_transfers_check_new(arguments->transfer_id, error))
+		return false;
 	if (!bank_command_claim(options, arguments->transfer_id, 1, outcome, &done, error))
 		return false;
 	if (done)
@@ -637,6 +647,8 @@ bank_transfers_cancel_received(const BankUuid *transfer_id, const char *particip
 								 !bank_transfers_same(&transfer, &same)))
 		return bank_transfers_replay(&transfer, bank_transfers_same(&transfer, &same), outcome,
 									 error);
+	if (transfer.version == 0 && !bank_transfers_check_new(transfer_id, error))
+		return false;
 	if (!bank_command_claim(options, transfer_id, transfer.version + 1, outcome, &done, error))
 		return false;
 	if (done)

@@ -180,6 +180,8 @@ bank_transfer_decide(const BankTransfer *transfer, BankEventType type,
 	if (bank_transfer_next(transfer->state, transfer->captured, type) == BANK_TRANSFER_NONE)
 	{
 		bank_uuid_format(&transfer->id, id);
+		if (transfer->state == BANK_TRANSFER_NONE)
+			return bank_error_set(error, BANK_TRANSFER_NOT_FOUND, "Transfer: %s", id);
 		return bank_error_set(error, bank_transfer_is_driven(transfer->state) ?
 							  BANK_TRANSFER_UNDER_WAY : BANK_TRANSFER_RESOLVED,
 							  "State: %s (transfer %s)", bank_transfer_state_name(transfer->state),

@@ -91,8 +91,11 @@ extern void bank_store_settle_transfer(const BankUuid *transfer_id);
 /* Metadata (NULL: none) with this identifier as correlation_id, unless it has one. */
 extern const void *bank_store_correlate(const void *metadata, const BankUuid *id);
 
-/* Is there an account with this identifier? Waits for a concurrent creation. */
-extern bool bank_store_account_exists(const BankUuid *account_id);
+/*
+ * Is this the identifier of an account, or of a transfer to or from another ledger? Waits for a
+ * concurrent creation.
+ */
+extern bool bank_store_identifier_taken(const BankUuid *account_id);
 
 /* Is there this house account in this currency? Waits for a concurrent creation likewise. */
 extern bool bank_store_house_exists(const char *code, const char *currency);

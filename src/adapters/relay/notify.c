@@ -22,10 +22,14 @@
 PG_FUNCTION_INFO_V1(bank_relay_note_change);
 PG_FUNCTION_INFO_V1(bank_relay_note_transfer);
 PG_FUNCTION_INFO_V1(bank_relay_note_created);
+PG_FUNCTION_INFO_V1(bank_relay_note_restore);
+
+bool		bank_relay_is_worker = false;
 
 static bool bank_noted_events = false;
 static bool bank_noted_changes = false;
 static bool bank_noted_transfers = false;
+static bool bank_noted_restore = false;
 static bool bank_noted_created = false;
 static bool bank_noted_start = false;
 static bool bank_noted_stop = false;
@@ -62,11 +66,15 @@ bank_relay_at_end(XactEvent event, void *argument pg_attribute_unused())
 	if (event != XACT_EVENT_COMMIT && event != XACT_EVENT_ABORT && event != XACT_EVENT_PREPARE)
 		return;
 	if (event == XACT_EVENT_COMMIT &&
-		(bank_noted_events || bank_noted_changes || bank_noted_transfers))
-		bank_relay_commit(bank_noted_events, bank_noted_changes, bank_noted_transfers);
+		(bank_noted_events || bank_noted_changes || bank_noted_restore || bank_noted_transfers))
+		bank_relay_commit((bank_noted_events ? BANK_RELAY_EVENTS : 0) |
+						  (bank_noted_changes || bank_noted_restore ? BANK_RELAY_CHANGES : 0) |
+						  (bank_noted_restore ? BANK_RELAY_RESTORES : 0) |
+						  (bank_noted_transfers ? BANK_RELAY_TRANSFERS : 0));
 	if (event == XACT_EVENT_COMMIT ? bank_noted_start || bank_noted_created : bank_noted_stop)
 		bank_relay_resume();
-	bank_noted_events = bank_noted_changes = bank_noted_transfers = bank_noted_created = false;
+	bank_noted_events = bank_noted_changes = bank_noted_restore = bank_noted_created = false;
+	bank_noted_transfers = false;
 	bank_noted_start = bank_noted_stop = false;
 }
 
@@ -127,6 +135,14 @@ bank_relay_note_transfers(void)
 	bank_noted_transfers = true;
 }
 
+/* The running transaction has restored deliveries, or events to which such may belong. */
+void
+bank_relay_note_restored(void)
+{
+	bank_relay_watch();
+	bank_noted_restore = true;
+}
+
 /* The running transaction has stopped the worker (at once), or starts it (at commit). */
 void
 bank_relay_note_stop(bool stop)
@@ -170,6 +186,20 @@ bank_relay_note_transfer(PG_FUNCTION_ARGS)
 	bank_relay_check_trigger(fcinfo, "bank.relay_note_transfer");
 	if (!bank_relay_is_worker)
 		bank_relay_note_transfers();
+	return PointerGetDatum(NULL);
+}
+
+/*
+ * Trigger function bank.relay_note_restore(): deliveries have been written that the worker does not
+ * know of. It does not hear of its own; commands, which change the subscription first, tell it by
+ * its revision.
+ */
+Datum
+bank_relay_note_restore(PG_FUNCTION_ARGS)
+{
+	bank_relay_check_trigger(fcinfo, "bank.relay_note_restore");
+	if (!bank_relay_is_worker && !bank_noted_changes)
+		bank_relay_note_restored();
 	return PointerGetDatum(NULL);
 }
 

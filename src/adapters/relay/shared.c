@@ -25,7 +25,6 @@
 #define BANK_RELAY_TRANCHE "banking_relay"
 
 BankRelayShared *bank_relay_shared = NULL;
-bool		bank_relay_is_worker = false;	/* this process is a worker */
 bool		bank_allow_private_endpoints = false;
 int			bank_relay_memory = 64 * 1024;
 
@@ -65,6 +64,7 @@ bank_relay_startup(void)
 			pg_atomic_init_u32(&slot->commits, 0);
 			pg_atomic_init_u32(&slot->changes, 0);
 			pg_atomic_init_u32(&slot->transfers, 0);
+			pg_atomic_init_u32(&slot->restores, 0);
 			pg_atomic_init_u32(&slot->in_flight, 0);
 			pg_atomic_init_u32(&slot->items, 0);
 			pg_atomic_init_u64(&slot->bytes, 0);
@@ -176,23 +176,25 @@ bank_relay_own_slot(void)
 
 /* Count a commit. */
 static void
-bank_relay_count(BankRelaySlot *slot, bool events, bool changes, bool transfers)
+bank_relay_count(BankRelaySlot *slot, int what)
 {
-	if (events)
+	if (what & BANK_RELAY_EVENTS)
 		(void) pg_atomic_fetch_add_u32(&slot->commits, 1);
-	if (changes)
+	if (what & BANK_RELAY_RESTORES)
+		(void) pg_atomic_fetch_add_u32(&slot->restores, 1);
+	if (what & BANK_RELAY_CHANGES)
 		(void) pg_atomic_fetch_add_u32(&slot->changes, 1);
-	if (transfers)
+	if (what & BANK_RELAY_TRANSFERS)
 		(void) pg_atomic_fetch_add_u32(&slot->transfers, 1);
 }
 
 /*
- * A transaction of this database has committed that appended events, changed subscriptions
- * or participants, or has something for a participant to be asked. Raises nothing: the transaction is over. A worker that is about to free the
- * slot, as it has found no ledger, sees that count, or we see the slot freed.
+ * A transaction of this database has committed that did something of this. Raises nothing: the
+ * transaction is over. A worker that is about to free the slot, as it has found no ledger,
+ * sees that count, or we see the slot freed.
  */
 void
-bank_relay_commit(bool events, bool changes, bool transfers)
+bank_relay_commit(int what)
 {
 	BankRelaySlot *slot;
 	Latch	   *latch;
@@ -201,7 +203,7 @@ bank_relay_commit(bool events, bool changes, bool transfers)
 		return;
 	slot = bank_relay_own_slot();
 	if (slot != NULL)
-		bank_relay_count(slot, events, changes, transfers);
+		bank_relay_count(slot, what);
 	if (slot == NULL || slot->database != MyDatabaseId)
 	{
 		bank_relay_lock();
@@ -211,9 +213,10 @@ bank_relay_commit(bool events, bool changes, bool transfers)
 		bank_relay_unlock();
 		if (slot == NULL)
 			return;
-		bank_relay_count(slot, events, changes, transfers);
+		bank_relay_count(slot, what);
 	}
 	latch = slot->latch;
-	if (latch != NULL && (changes || transfers || pg_atomic_read_u32(&slot->attentive) != 0))
+	if (latch != NULL && ((what & (BANK_RELAY_CHANGES | BANK_RELAY_TRANSFERS)) != 0 ||
+						  pg_atomic_read_u32(&slot->attentive) != 0))
 		SetLatch(latch);
 }

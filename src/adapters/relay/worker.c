@@ -17,6 +17,7 @@
 
 #include "adapters/pg_compat.h"
 #include "adapters/relay/exchange.h"
+#include "adapters/relay/notify.h"
 #include "adapters/relay/worker.h"
 #include "adapters/store/store.h"
 
@@ -65,6 +66,7 @@ static BankWorkerEnd bank_worker_end = BANK_WORKER_FAILED;
 static uint32 bank_worker_commits = 0;	/* as of the last look */
 static uint32 bank_worker_changes = 0;
 static uint32 bank_worker_transfers = 0;
+static uint32 bank_worker_restores = 0;
 static uint64 bank_worker_ended_before = 0;
 static TimestampTz bank_worker_locked_until = 0;
 static TimestampTz bank_worker_recorded_at = 0;
@@ -216,13 +218,27 @@ bank_worker_check(void)
 		bank_worker_quit(BANK_WORKER_STOPPED);
 }
 
+/* Deliveries, or their events, have been restored: forget what has been read without them. */
+static void
+bank_worker_forget_all(void)
+{
+	dlist_mutable_iter iter;
+
+	dlist_foreach_modify(iter, &bank_relay_subscriptions)
+		bank_subscription_forget(dlist_container(BankSubscription, node, iter.cur));
+}
+
 /* The subscriptions have changed, or are read for the first time. */
 static void
 bank_worker_load(TimestampTz now)
 {
+	uint32		restores = pg_atomic_read_u32(&bank_worker_slot->restores);
 	BankSession session;
 	dlist_iter	iter;
 
+	if (restores != bank_worker_restores)
+		bank_worker_forget_all();
+	bank_worker_restores = restores;
 	if (!bank_worker_begin(&session))
 		bank_worker_quit(BANK_WORKER_NEEDLESS);
 	bank_worker_check();
@@ -259,7 +275,7 @@ bank_worker_is_dirty(const BankSubscription *sub, TimestampTz now)
 
 	if (bank_worker_locked_until > now)
 		return false;
-	return (sub->progressed && !gathering) || sub->n_order >= 2 * BANK_RELAY_WINDOW ||
+	return (sub->progressed && !gathering) ||
 		(sub->lazy && now - sub->lazy_since >= BANK_WORKER_LAZY);
 }
 
@@ -268,7 +284,7 @@ static int
 bank_worker_lacks_payloads(BankSubscription *sub)
 {
 	int			room = bank_breaker_allows(&sub->breaker, &sub->breaker_policy, sub->in_flight);
-	int			wanted = Min(room * sub->batch_size, sub->n_ready);
+	int			wanted = room * sub->batch_size;
 	int			looked = 0;
 	dlist_iter	iter;
 
@@ -495,9 +511,31 @@ bank_worker_look(bool told)
 	if (!told && ended == bank_worker_ended_before)
 		return;
 	bank_worker_ended_before = ended;
-	bank_exchanges_look(true);
 	dlist_foreach(iter, &bank_relay_subscriptions)
 		dlist_container(BankSubscription, node, iter.cur)->caught_up = false;
+}
+
+/*
+ * Is a participant to be asked something new? Who appends to a transfer tells, but COMMIT PREPARED
+ * does not; that has time until the next poll.
+ */
+static bool
+bank_worker_is_asked(uint32 transfers, TimestampTz now)
+{
+	static TimestampTz polled_at = 0;
+	static uint64 polled_ended = 0;
+	bool		asked = transfers != bank_worker_transfers;
+
+	bank_worker_transfers = transfers;
+	if (now - polled_at >= INT64CONST(1000) * BANK_WORKER_POLL)
+	{
+		uint64		ended = bank_worker_ended();
+
+		asked |= ended != polled_ended;
+		polled_ended = ended;
+		polled_at = now;
+	}
+	return asked;
 }
 
 /* Show in shared memory what is going on. */
@@ -593,9 +631,8 @@ bank_worker_turn(void)
 	}
 	bank_worker_look(commits != bank_worker_commits);
 	bank_sweeps_look(commits != bank_worker_commits);
-	bank_exchanges_look(transfers != bank_worker_transfers);
+	bank_exchanges_look(bank_worker_is_asked(transfers, now));
 	bank_worker_commits = commits;
-	bank_worker_transfers = transfers;
 	bank_sender_finish(now);
 	bank_worker_tick(now);
 	bank_exchanges_tick(now);

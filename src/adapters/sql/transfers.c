@@ -9,6 +9,7 @@
 #include "adapters/sql/call.h"
 #include "adapters/sql/errors.h"
 #include "application/transfers.h"
+#include "ports/event_store.h"
 
 #include "access/htup_details.h"
 #include "catalog/pg_type.h"
@@ -212,15 +213,46 @@ bank_sql_answer_receive(PG_FUNCTION_ARGS)
 	return bank_answer_end(&call, fcinfo, accepted);
 }
 
-/* bank.cancel_received(transfer_id, participant) */
+/*
+ * bank.cancel_received(transfer_id, participant, cancel): a refusal is kept under the number of the
+ * cancel, none of whose repetitions may move money later on.
+ */
 Datum
 bank_sql_answer_cancel(PG_FUNCTION_ARGS)
 {
 	BankCall	call;
+	const BankUuid *transfer_id = bank_arg_uuid(fcinfo, 0);
+	const char *participant = bank_arg_text(fcinfo, 1);
 	bool		accepted;
+	bool		stays;
 
 	bank_answer_begin(&call, "bank.cancel_received()");
-	accepted = bank_transfers_cancel_received(bank_arg_uuid(fcinfo, 0), bank_arg_text(fcinfo, 1),
-											  &call.options, &call.outcome, &call.error);
+	if (transfer_id != NULL && !PG_ARGISNULL(2))
+	{
+		char		id[BANK_UUID_TEXT];
+
+		bank_uuid_format(transfer_id, id);
+		call.options.key = psprintf("cancel " INT64_FORMAT " of %s by %s", PG_GETARG_INT64(2), id,
+									participant != NULL ? participant : "");
+	}
+	accepted = bank_transfers_cancel_received(transfer_id, participant, &call.options,
+											  &call.outcome, &call.error);
+	stays = accepted ? call.error.code != BANK_OK : call.outcome.replayed;
+	if (accepted && stays)
+	{
+		call.outcome.replayed = false;
+		(void) bank_command_keep_refusal(&call.options, &call.outcome, &call.error);
+	}
+	if (stays)
+	{
+		BankTransfer transfer;
+
+		/* another cancel may have succeeded since */
+		if (bank_store_find_transfer(transfer_id, &transfer))
+			bank_store_last_event(&transfer, &call.outcome.event);
+		if (transfer.state != BANK_TRANSFER_RECEIVED)
+			call.error.code = BANK_OK;
+		accepted = true;
+	}
 	return bank_answer_end(&call, fcinfo, accepted);
 }

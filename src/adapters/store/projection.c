@@ -287,19 +287,21 @@ bank_projection_touch_transfer(BankProjection *projection, const BankUuid *id)
 	return entry;
 }
 
-/* A hold that does not expire is made with the transfer it is for, by one statement. */
+/* A hold that does not expire is made for a transfer that was initiated just before. */
 static bool
 bank_projection_fits_transfer(BankProjection *projection, const BankEvent *event)
 {
 	const BankProjectedTransfer *entry;
 	const BankTransfer *transfer;
+	BankTransfer stored;
 
 	if (event->type != BANK_EVENT_HOLD_CREATED || event->expires_at != BANK_NO_EXPIRY)
 		return true;
 	entry = bank_projection_find_transfer(projection, &event->hold_id);
-	if (entry == NULL)
+	transfer = entry != NULL ? &entry->transfer : &stored;
+	if (entry == NULL && (projection->stored == NULL ||
+						  !projection->stored->transfer(&event->hold_id, &stored)))
 		return false;
-	transfer = &entry->transfer;
 	return transfer->state == BANK_TRANSFER_INITIATED && transfer->amount == event->amount &&
 		memcmp(transfer->currency, event->currency, 3) == 0 &&
 		bank_uuid_equal(&transfer->account_id, &event->aggregate_id);
