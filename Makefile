@@ -39,6 +39,7 @@ SQL_FILES = \
 	sql/feed.sql \
 	sql/relay.sql \
 	sql/subscriptions.sql \
+	sql/participants.sql \
 	sql/verify.sql
 
 INSTALL_SCRIPT_SQL = $(EXTENSION)--$(EXTVERSION).sql

@@ -59,6 +59,7 @@
 	X(BANK_INVALID_RESOLUTION, "BK030", "Invalid resolution of a transfer") \
 	X(BANK_PARTICIPANT_NOT_FOUND, "BK031", "Participant not found") \
 	X(BANK_PARTICIPANT_EXISTS, "BK032", "Participant already exists") \
+	X(BANK_PARTICIPANT_IN_USE, "BK032", "Participant has unresolved transfers") \
 	X(BANK_INVALID_PARTICIPANT, "BK033", "Invalid participant") \
 	X(BANK_INVALID_DESTINATION, "BK034", "Invalid destination")
 

@@ -78,7 +78,8 @@ extern void bank_store_last_event(const BankTransfer *transfer, BankEvent *event
 
 /*
  * The participant with this name: how long its transfers may take (microseconds) and the
- * house account that stands for it. False: there is none.
+ * house account that stands for it. It cannot be removed until the transaction ends. False:
+ * there is none.
  */
 extern bool bank_store_find_participant(const char *name, int64_t *deadline,
 										char house_code[BANK_HOUSE_CODE_TEXT]);

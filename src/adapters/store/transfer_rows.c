@@ -215,7 +215,7 @@ bank_store_find_participant(const char *name, int64_t *deadline,
 {
 	static BankPlan plan = {
 		.text = "SELECT p.deadline, p.house_account FROM bank.participants AS p "
-		"WHERE p.name OPERATOR(pg_catalog.=) $1",
+		"WHERE p.name OPERATOR(pg_catalog.=) $1 FOR KEY SHARE",
 		.nargs = 1, .types = {TEXTOID}
 	};
 	Datum		values[] = {CStringGetTextDatum(name)};
