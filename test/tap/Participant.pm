@@ -36,6 +36,9 @@ use Time::HiRes qw(sleep time);
 
 my $json = JSON::PP->new->canonical;
 
+# All of them in this process, by address.
+my %all;
+
 # Start one. Options: database => connection string (a ledger stands behind it); processes => 6; chaos => a
 # hash of probabilities, see chaos_steps.
 sub start
@@ -56,10 +59,20 @@ sub start
 	$self->{listener} = IO::Socket::INET->new(
 		LocalAddr => '127.0.0.1',
 		LocalPort => 0,
+		ReuseAddr => 1,
 		Listen => 128) or die "could not listen: $@";
 	$self->{port} = $self->{listener}->sockport;
+	$all{ 0 + $self } = $self->{listener};
 	$self->go;
 	return $self;
+}
+
+# A process that the test has forked must not hold the ports of participants, or they cannot be opened again.
+sub close_ports
+{
+	close $_ foreach values %all;
+	%all = ();
+	return;
 }
 
 # Have processes accept connections.
@@ -76,6 +89,7 @@ sub go
 		if ($pid == 0)
 		{
 			close $self->{pipe};
+			close $all{$_} foreach grep { $_ != 0 + $self } keys %all;
 			$SIG{$_} = 'DEFAULT' foreach qw(TERM INT __DIE__ ALRM);
 			$SIG{PIPE} = 'IGNORE';
 			srand($$ ^ time);
@@ -94,9 +108,9 @@ sub go
 sub pause
 {
 	my ($self) = @_;
-	my $port = $self->{port};
 
 	local ($?, $!);
+	delete $all{ 0 + $self };
 	close(delete $self->{pipe}) if $self->{pipe};
 	close(delete $self->{listener}) if $self->{listener};
 	kill 'TERM', @{ $self->{pids} };
@@ -115,6 +129,7 @@ sub resume
 		LocalPort => $self->{port},
 		ReuseAddr => 1,
 		Listen => 128) or die "could not listen again: $@";
+	$all{ 0 + $self } = $self->{listener};
 	$self->go;
 	return;
 }
@@ -439,8 +454,7 @@ sub repeat_late
 		{
 			last if $file =~ m{/([\d.]+?)\.\d+\.\d+$} && $1 > time;
 			open(my $in, '<', $file) or next;
-			local $/;
-			$self->process($json->decode(scalar <$in>));
+			$self->process($json->decode(scalar readline($in)));
 			unlink $file;
 		}
 	}
