@@ -39,7 +39,10 @@ typedef struct BankClaim
 	BankTransferAction action;
 } BankClaim;
 
-/* How many more may be asked of this participant now. It takes at most half of what is left for all. */
+/*
+ * How many more may be asked of this participant now. It takes at most half of what is left for
+ * all, so that one that hangs leaves some to the others.
+ */
 static int
 bank_claims_room(const BankParticipant *participant, TimestampTz now)
 {
@@ -115,9 +118,12 @@ bank_claims_decide(void *argument)
 	if (transfer->state == BANK_TRANSFER_RESERVED)
 		elog(ERROR, "transfer could not be submitted");
 	if (claim->action != BANK_ACTION_NONE)
-		bank_claims_postpone(&claim->transfer_id, claim->now + BANK_CLAIM_MARGIN + INT64CONST(1000) *
-							 claim->participant->target->sink_target.request_timeout, true,
-							 claim->now);
+	{
+		const BankSinkTarget *target = &claim->participant->target->sink_target;
+
+		bank_claims_postpone(&claim->transfer_id, claim->now + BANK_CLAIM_MARGIN +
+							 INT64CONST(1000) * target->request_timeout, true, claim->now);
+	}
 	return true;
 }
 
@@ -239,7 +245,10 @@ bank_claims_insert_missing(void *argument pg_attribute_unused())
 	return true;
 }
 
-/* Transfers that are under way have a row: an import or a rebuild may have made some that have none. */
+/*
+ * Transfers that are under way have a row: an import or a rebuild may have made some that
+ * have none.
+ */
 void
 bank_claims_add_missing(void)
 {
