@@ -2,22 +2,6 @@
 -- operator on them, and the door through which they ask. Order of locks: the row of
 -- bank.participants, then that of bank.participant_progress. The worker waits for neither.
 
-CREATE TRIGGER participants_note_change
-  AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON bank.participants
-  FOR EACH STATEMENT EXECUTE FUNCTION bank.relay_note_change();
-ALTER TABLE bank.participants ENABLE ALWAYS TRIGGER participants_note_change;
-COMMENT ON TRIGGER participants_note_change ON bank.participants IS 'Tells the worker, also when pg_restore brings it.';
-CREATE TRIGGER participant_progress_note_change
-  AFTER INSERT ON bank.participant_progress
-  FOR EACH STATEMENT EXECUTE FUNCTION bank.relay_note_change();
-ALTER TABLE bank.participant_progress ENABLE ALWAYS TRIGGER participant_progress_note_change;
-COMMENT ON TRIGGER participant_progress_note_change ON bank.participant_progress IS 'Tells the worker, when pg_restore brings it after the participant.';
-CREATE TRIGGER participant_secrets_note_change
-  AFTER INSERT ON bank.participant_secrets
-  FOR EACH STATEMENT EXECUTE FUNCTION bank.relay_note_change();
-ALTER TABLE bank.participant_secrets ENABLE ALWAYS TRIGGER participant_secrets_note_change;
-COMMENT ON TRIGGER participant_secrets_note_change ON bank.participant_secrets IS 'Tells the worker, when pg_restore brings them after the participant.';
-
 CREATE FUNCTION bank.refuse_participant(detail text) RETURNS void
   LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
   SET search_path = pg_catalog, pg_temp

@@ -142,7 +142,7 @@ SELECT pg_catalog.pg_extension_config_dump('bank.relay_stopped', '');
 -- The worker hears of every change, also of those that pg_restore makes.
 CREATE FUNCTION bank.relay_note_change() RETURNS trigger
   LANGUAGE c AS 'MODULE_PATHNAME', 'bank_relay_note_change';
-COMMENT ON FUNCTION bank.relay_note_change() IS 'Has the worker read the subscriptions again when the transaction has committed.';
+COMMENT ON FUNCTION bank.relay_note_change() IS 'Has the worker read the subscriptions and participants again when the transaction has committed.';
 REVOKE ALL ON FUNCTION bank.relay_note_change() FROM PUBLIC;
 CREATE TRIGGER subscriptions_note_change
   AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON bank.subscriptions
@@ -164,11 +164,36 @@ CREATE TRIGGER incarnations_note_change
   FOR EACH STATEMENT EXECUTE FUNCTION bank.relay_note_change();
 ALTER TABLE bank.incarnations ENABLE ALWAYS TRIGGER incarnations_note_change;
 COMMENT ON TRIGGER incarnations_note_change ON bank.incarnations IS 'Tells the worker, when pg_restore brings them after the cursors that need them.';
+CREATE TRIGGER participants_note_change
+  AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON bank.participants
+  FOR EACH STATEMENT EXECUTE FUNCTION bank.relay_note_change();
+ALTER TABLE bank.participants ENABLE ALWAYS TRIGGER participants_note_change;
+COMMENT ON TRIGGER participants_note_change ON bank.participants IS 'Tells the worker.';
+CREATE TRIGGER participant_progress_note_change
+  AFTER INSERT ON bank.participant_progress
+  FOR EACH STATEMENT EXECUTE FUNCTION bank.relay_note_change();
+ALTER TABLE bank.participant_progress ENABLE ALWAYS TRIGGER participant_progress_note_change;
+COMMENT ON TRIGGER participant_progress_note_change ON bank.participant_progress IS 'Tells the worker, when pg_restore brings it after the participant.';
+CREATE TRIGGER participant_secrets_note_change
+  AFTER INSERT ON bank.participant_secrets
+  FOR EACH STATEMENT EXECUTE FUNCTION bank.relay_note_change();
+ALTER TABLE bank.participant_secrets ENABLE ALWAYS TRIGGER participant_secrets_note_change;
+COMMENT ON TRIGGER participant_secrets_note_change ON bank.participant_secrets IS 'Tells the worker, when pg_restore brings them after the participant.';
 CREATE TRIGGER relay_stopped_note_change
   AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON bank.relay_stopped
   FOR EACH STATEMENT EXECUTE FUNCTION bank.relay_note_change();
 ALTER TABLE bank.relay_stopped ENABLE ALWAYS TRIGGER relay_stopped_note_change;
 COMMENT ON TRIGGER relay_stopped_note_change ON bank.relay_stopped IS 'Tells the worker, also when pg_restore brings it.';
+
+CREATE FUNCTION bank.relay_note_transfer() RETURNS trigger
+  LANGUAGE c AS 'MODULE_PATHNAME', 'bank_relay_note_transfer';
+COMMENT ON FUNCTION bank.relay_note_transfer() IS 'Has the worker look for what participants are to be asked when the transaction has committed, unless the worker has written.';
+REVOKE ALL ON FUNCTION bank.relay_note_transfer() FROM PUBLIC;
+CREATE TRIGGER transfer_attempts_note_transfer
+  AFTER INSERT OR UPDATE ON bank.transfer_attempts
+  FOR EACH STATEMENT EXECUTE FUNCTION bank.relay_note_transfer();
+ALTER TABLE bank.transfer_attempts ENABLE ALWAYS TRIGGER transfer_attempts_note_transfer;
+COMMENT ON TRIGGER transfer_attempts_note_transfer ON bank.transfer_attempts IS 'Tells the worker.';
 
 CREATE FUNCTION bank.relay_note_restore() RETURNS trigger
   LANGUAGE c AS 'MODULE_PATHNAME', 'bank_relay_note_restore';
@@ -326,7 +351,7 @@ COMMENT ON COLUMN @extschema@.bank_dead_letters.last_error IS 'What went wrong.'
 
 CREATE FUNCTION bank.relay_status(
   OUT state text, OUT pid integer, OUT started_at timestamptz, OUT failures integer,
-  OUT error text, OUT in_flight bigint, OUT events bigint, OUT bytes bigint, OUT delivered bigint
+  OUT error text, OUT in_flight bigint, OUT events bigint, OUT bytes bigint, OUT delivered bigint, OUT answered bigint
 ) LANGUAGE c STABLE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'bank_relay_status';
 COMMENT ON FUNCTION bank.relay_status() IS 'What the relay of this database does; see bank_relay_status.';
 REVOKE ALL ON FUNCTION bank.relay_status() FROM PUBLIC;
@@ -349,24 +374,26 @@ CREATE TYPE @extschema@.bank_relay_state AS (
   requests_in_flight bigint,
   events_in_memory bigint,
   payload_bytes bigint,
-  delivered bigint
+  delivered bigint,
+  answered bigint
 );
 COMMENT ON TYPE @extschema@.bank_relay_state IS 'What the relay of a database does.';
 COMMENT ON COLUMN @extschema@.bank_relay_state.state IS 'running, starting, waiting (to be started again), stopping, stopped, no launcher (nothing starts it), not preloaded, or standby.';
 COMMENT ON COLUMN @extschema@.bank_relay_state.pid IS 'Process of the worker.';
 COMMENT ON COLUMN @extschema@.bank_relay_state.started_at IS 'When the worker started.';
 COMMENT ON COLUMN @extschema@.bank_relay_state.error IS 'Why it does not run although it should.';
-COMMENT ON COLUMN @extschema@.bank_relay_state.requests_in_flight IS 'Requests under way.';
+COMMENT ON COLUMN @extschema@.bank_relay_state.requests_in_flight IS 'Requests under way, to subscribers and to participants.';
 COMMENT ON COLUMN @extschema@.bank_relay_state.events_in_memory IS 'Events on their way.';
 COMMENT ON COLUMN @extschema@.bank_relay_state.payload_bytes IS 'Memory of their payloads; see banking.relay_memory.';
 COMMENT ON COLUMN @extschema@.bank_relay_state.delivered IS 'Events delivered since the worker started.';
+COMMENT ON COLUMN @extschema@.bank_relay_state.answered IS 'Requests that participants have answered since then.';
 
 CREATE FUNCTION @extschema@.bank_relay_status() RETURNS @extschema@.bank_relay_state
   LANGUAGE sql STABLE SECURITY DEFINER PARALLEL RESTRICTED
   SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
   SELECT CASE WHEN r.state <> 'not preloaded' AND EXISTS (SELECT FROM bank.relay_stopped) THEN 'stopped' ELSE r.state END,
-         r.pid, r.started_at, r.error, r.in_flight, r.events, r.bytes, r.delivered
+         r.pid, r.started_at, r.error, r.in_flight, r.events, r.bytes, r.delivered, r.answered
   FROM bank.relay_status() AS r;
 END;
 COMMENT ON FUNCTION @extschema@.bank_relay_status() IS 'Does the relay of this database run? What is it doing?';
@@ -401,7 +428,7 @@ COMMENT ON FUNCTION @extschema@.bank_relay_start() IS
   'Lets the relay of this database run again, once the transaction has committed. The library must be preloaded. Errors: 55000.';
 
 CREATE FUNCTION @extschema@.bank_health(OUT name text, OUT ok boolean, OUT detail text) RETURNS SETOF record
-  LANGUAGE sql STABLE SECURITY DEFINER PARALLEL RESTRICTED ROWS 5
+  LANGUAGE sql STABLE SECURITY DEFINER PARALLEL RESTRICTED ROWS 6
   SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
   WITH subscription AS (
@@ -410,6 +437,13 @@ BEGIN ATOMIC
     JOIN bank.subscription_progress AS p ON p.subscription_id = s.subscription_id
     CROSS JOIN LATERAL (SELECT pg_catalog.count(*) AS dead FROM bank.deliveries AS d
                         WHERE d.subscription_id = s.subscription_id AND d.state = 'dead') AS d
+  ), participant AS (
+    SELECT o.name, o.state, p.breaker_state, p.last_error
+    FROM bank.participants AS o
+    JOIN bank.participant_progress AS p ON p.participant_id = o.participant_id
+  ), doubt AS (
+    SELECT t.participant, pg_catalog.count(*) AS n
+    FROM bank.transfers AS t WHERE t.state = 'in_doubt' GROUP BY t.participant
   ), status AS (
     SELECT r.state, r.error FROM bank.relay_status() AS r
   )
@@ -432,14 +466,28 @@ BEGIN ATOMIC
   SELECT 'endpoints', pg_catalog.count(*) = 0,
          COALESCE(pg_catalog.string_agg(pg_catalog.concat(s.name, ' (breaker ', s.breaker_state, ': ', s.last_error, ')'), ', ' ORDER BY s.name),
                   'No breaker is open.')
-  FROM subscription AS s WHERE s.breaker_state <> 'closed'
+  FROM (SELECT o.name, o.breaker_state, o.last_error FROM subscription AS o
+        UNION ALL
+        SELECT o.name, o.breaker_state, o.last_error FROM participant AS o) AS s
+  WHERE s.breaker_state <> 'closed'
   UNION ALL
   SELECT 'dead_letters', pg_catalog.count(*) = 0,
          COALESCE(pg_catalog.string_agg(pg_catalog.concat(s.name, ' (', s.dead, ')'), ', ' ORDER BY s.name), 'There are none.')
-  FROM subscription AS s WHERE s.dead > 0;
+  FROM subscription AS s WHERE s.dead > 0
+  UNION ALL
+  SELECT 'participants', pg_catalog.count(*) FILTER (WHERE s.state = 'paused') = 0,
+         pg_catalog.format('%s active, %s paused%s', pg_catalog.count(*) FILTER (WHERE s.state = 'active'),
+           pg_catalog.count(*) FILTER (WHERE s.state = 'paused'),
+           ': ' || pg_catalog.string_agg(s.name, ', ' ORDER BY s.name) FILTER (WHERE s.state = 'paused'))
+  FROM participant AS s
+  UNION ALL
+  SELECT 'transfers', pg_catalog.count(*) = 0,
+         COALESCE(pg_catalog.string_agg(pg_catalog.concat(s.participant, ' (', s.n, ' in doubt)'), ', ' ORDER BY s.participant),
+                  'None is in doubt.')
+  FROM doubt AS s;
 END;
 COMMENT ON FUNCTION @extschema@.bank_health() IS
-  'Is anything wrong with delivery? One row per check; detail says what, and what to do.';
+  'Is anything wrong with delivery, or with transfers to other ledgers? One row per check; detail says what, and what to do.';
 
 REVOKE ALL ON FUNCTION
   @extschema@.bank_relay_status(),

@@ -100,6 +100,8 @@ CREATE TABLE bank.transfers (
 ) WITH (fillfactor = 70);
 CREATE INDEX transfers_unresolved ON bank.transfers (state, created_at)
   WHERE state IN ('initiated', 'reserved', 'submitted', 'cancelling', 'returning', 'in_doubt');
+CREATE INDEX transfers_deadline ON bank.transfers (deadline)
+  WHERE state IN ('reserved', 'submitted', 'cancelling', 'returning');
 CREATE INDEX transfers_account ON bank.transfers (account_id);
 COMMENT ON TABLE bank.transfers IS 'Read model: every transfer to or from another ledger. Made from bank.events; bank_rebuild() makes it again.';
 COMMENT ON COLUMN bank.transfers.transfer_id IS 'Identifier, the same in both ledgers; of one that was sent, also that of its hold.';

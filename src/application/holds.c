@@ -220,18 +220,15 @@ bank_holds_compare(const void *a, const void *b)
 	return bank_uuid_compare(a, b);
 }
 
-/* See holds.h. The accounts are locked in identifier order before anything is written. */
+/* See holds.h. The accounts are locked before anything is written. */
 int64_t
-bank_holds_expire(int max)
+bank_holds_expire_accounts(const BankUuid *ids, int n_ids)
 {
-	BankUuid   *ids;
-	int			n_ids = bank_store_due_accounts(bank_clock_now(), max, &ids);
 	BankLocked **all = bank_store_allocate((size_t) n_ids * sizeof(BankLocked *));
 	int64_t		expired = 0;
 	int			n = 0;
 	int			i;
 
-	qsort(ids, (size_t) n_ids, sizeof(BankUuid), bank_holds_compare);
 	for (i = 0; i < n_ids; i++)
 	{
 		BankError	ignored;
@@ -247,4 +244,15 @@ bank_holds_expire(int max)
 		bank_accounts_open(all[i]);
 	}
 	return expired;
+}
+
+/* See holds.h. */
+int64_t
+bank_holds_expire(int max)
+{
+	BankUuid   *ids;
+	int			n = bank_store_due_accounts(bank_clock_now(), max, &ids);
+
+	qsort(ids, (size_t) n, sizeof(BankUuid), bank_holds_compare);
+	return bank_holds_expire_accounts(ids, n);
 }

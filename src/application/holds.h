@@ -24,4 +24,7 @@ extern bool bank_holds_release(const BankUuid *hold_id, const BankOptions *optio
 /* Append the expiry of holds whose time is over, of up to max accounts; how many holds. */
 extern int64_t bank_holds_expire(int max);
 
+/* The same for these accounts, in the order of their identifiers. */
+extern int64_t bank_holds_expire_accounts(const BankUuid *account_ids, int n);
+
 #endif							/* BANK_APPLICATION_HOLDS_H */

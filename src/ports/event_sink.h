@@ -1,6 +1,6 @@
 /*
  * event_sink.h
- *		Port: a sink, the place where the relay delivers events.
+ *		Port: a sink, the place where the relay delivers events, or asks another ledger.
  *
  * A sink is a library named "banking_<name>" that exports bank_sink_init(), which
  * returns its callbacks; the relay loads it by that name when a subscription asks
@@ -28,7 +28,7 @@
 #include <stdint.h>
 
 /* Rises when a callback or a struct below changes; the relay refuses another one's sink. */
-#define BANK_SINK_VERSION 1
+#define BANK_SINK_VERSION 2
 
 typedef struct BankSinkHeader
 {
@@ -63,12 +63,29 @@ typedef struct BankSinkEvent
 	size_t		json_len;
 } BankSinkEvent;
 
+/*
+ * Something else than events, sent as it is, whose answer matters. A sink that can
+ * only deliver events rejects it.
+ */
+typedef struct BankSinkMessage
+{
+	const char *content_type;
+	const char *body;
+	size_t		body_len;
+	const BankSinkHeader *headers;	/* besides those of the target */
+	int			n_headers;
+	char	   *answer;			/* room for the beginning of the answer's body */
+	size_t		answer_size;
+	size_t		answer_len;		/* length of that body, set before the end is told; may be more */
+} BankSinkMessage;
+
 typedef struct BankSinkRequest
 {
 	const BankSinkTarget *target;
 	const char *message_id;		/* the same in every attempt with these events */
+	BankSinkMessage *message;	/* NULL: events */
 	const BankSinkEvent *events;
-	int			n_events;		/* 1 unless target->batch */
+	int			n_events;		/* 1 unless target->batch; 0 with a message */
 	void	   *sink_data;		/* for the sink's use */
 } BankSinkRequest;
 

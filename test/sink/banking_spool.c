@@ -193,7 +193,9 @@ work_off(const BankSinkRequest *request, BankDelivery *delivery)
 	const char *wrong;
 
 	*delivery = (BankDelivery) {.verdict = BANK_DELIVERED, .retry_after = BANK_NO_RETRY_AFTER};
-	if (query != NULL && strcmp(query, "?fail=rejected") == 0)
+	if (request->message != NULL)
+		fail(delivery, BANK_REJECTED, "a file gives no answers");
+	else if (query != NULL && strcmp(query, "?fail=rejected") == 0)
 		fail(delivery, BANK_REJECTED, "the URL asks to reject");
 	else if (query != NULL)
 		fail(delivery, BANK_UNREACHED, "the URL asks to fail");

@@ -64,8 +64,8 @@ Datum
 bank_relay_status(PG_FUNCTION_ARGS)
 {
 	TupleDesc	desc;
-	Datum		values[9] = {0};
-	bool		nulls[9] = {false, true, true, true, true, true, true, true, true};
+	Datum		values[10] = {0};
+	bool		nulls[10] = {false, true, true, true, true, true, true, true, true, true};
 	BankRelaySlot *slot = NULL;
 	BankRelaySlot copy;
 	const char *state;
@@ -98,7 +98,8 @@ bank_relay_status(PG_FUNCTION_ARGS)
 		values[6] = Int64GetDatum(pg_atomic_read_u32(&slot->items));
 		values[7] = Int64GetDatum((int64) pg_atomic_read_u64(&slot->bytes));
 		values[8] = Int64GetDatum((int64) pg_atomic_read_u64(&slot->delivered));
-		nulls[5] = nulls[6] = nulls[7] = nulls[8] = false;
+		values[9] = Int64GetDatum((int64) pg_atomic_read_u64(&slot->answered));
+		nulls[5] = nulls[6] = nulls[7] = nulls[8] = nulls[9] = false;
 	}
 	if (strcmp(state, BANK_NO_LAUNCHER) == 0)
 	{

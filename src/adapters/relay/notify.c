@@ -20,6 +20,7 @@
 #include "adapters/pg_compat.h"
 
 PG_FUNCTION_INFO_V1(bank_relay_note_change);
+PG_FUNCTION_INFO_V1(bank_relay_note_transfer);
 PG_FUNCTION_INFO_V1(bank_relay_note_created);
 PG_FUNCTION_INFO_V1(bank_relay_note_restore);
 
@@ -27,6 +28,7 @@ bool		bank_relay_is_worker = false;
 
 static bool bank_noted_events = false;
 static bool bank_noted_changes = false;
+static bool bank_noted_transfers = false;
 static bool bank_noted_restore = false;
 static bool bank_noted_created = false;
 static bool bank_noted_start = false;
@@ -64,12 +66,15 @@ bank_relay_at_end(XactEvent event, void *argument pg_attribute_unused())
 	if (event != XACT_EVENT_COMMIT && event != XACT_EVENT_ABORT && event != XACT_EVENT_PREPARE)
 		return;
 	if (event == XACT_EVENT_COMMIT &&
-		(bank_noted_events || bank_noted_changes || bank_noted_restore))
-		bank_relay_commit(bank_noted_events, bank_noted_changes || bank_noted_restore,
-						  bank_noted_restore);
+		(bank_noted_events || bank_noted_changes || bank_noted_restore || bank_noted_transfers))
+		bank_relay_commit((bank_noted_events ? BANK_RELAY_EVENTS : 0) |
+						  (bank_noted_changes || bank_noted_restore ? BANK_RELAY_CHANGES : 0) |
+						  (bank_noted_restore ? BANK_RELAY_RESTORES : 0) |
+						  (bank_noted_transfers ? BANK_RELAY_TRANSFERS : 0));
 	if (event == XACT_EVENT_COMMIT ? bank_noted_start || bank_noted_created : bank_noted_stop)
 		bank_relay_resume();
 	bank_noted_events = bank_noted_changes = bank_noted_restore = bank_noted_created = false;
+	bank_noted_transfers = false;
 	bank_noted_start = bank_noted_stop = false;
 }
 
@@ -122,6 +127,14 @@ bank_relay_note_changes(void)
 	bank_noted_changes = true;
 }
 
+/* The running transaction has something for a participant to be asked. */
+void
+bank_relay_note_transfers(void)
+{
+	bank_relay_watch();
+	bank_noted_transfers = true;
+}
+
 /* The running transaction has restored deliveries, or events to which such may belong. */
 void
 bank_relay_note_restored(void)
@@ -144,16 +157,35 @@ bank_relay_note_stop(bool stop)
 	bank_noted_stop = true;
 }
 
-/* Trigger function bank.relay_note_change(): subscriptions have changed. */
-Datum
-bank_relay_note_change(PG_FUNCTION_ARGS)
+/* Refuse to be called but by a trigger. */
+static void
+bank_relay_check_trigger(FunctionCallInfo fcinfo, const char *name)
 {
 	if (!CALLED_AS_TRIGGER(fcinfo))
 		ereport(ERROR,
 				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
-				 errmsg("function \"%s\" was not called by trigger manager",
-						"bank.relay_note_change")));
+				 errmsg("function \"%s\" was not called by trigger manager", name)));
+}
+
+/* Trigger function bank.relay_note_change(): subscriptions or participants have changed. */
+Datum
+bank_relay_note_change(PG_FUNCTION_ARGS)
+{
+	bank_relay_check_trigger(fcinfo, "bank.relay_note_change");
 	bank_relay_note_changes();
+	return PointerGetDatum(NULL);
+}
+
+/*
+ * Trigger function bank.relay_note_transfer(): participants are to be asked something. The worker
+ * knows what it has written itself.
+ */
+Datum
+bank_relay_note_transfer(PG_FUNCTION_ARGS)
+{
+	bank_relay_check_trigger(fcinfo, "bank.relay_note_transfer");
+	if (!bank_relay_is_worker)
+		bank_relay_note_transfers();
 	return PointerGetDatum(NULL);
 }
 
@@ -165,11 +197,7 @@ bank_relay_note_change(PG_FUNCTION_ARGS)
 Datum
 bank_relay_note_restore(PG_FUNCTION_ARGS)
 {
-	if (!CALLED_AS_TRIGGER(fcinfo))
-		ereport(ERROR,
-				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
-				 errmsg("function \"%s\" was not called by trigger manager",
-						"bank.relay_note_restore")));
+	bank_relay_check_trigger(fcinfo, "bank.relay_note_restore");
 	if (!bank_relay_is_worker && !bank_noted_changes)
 		bank_relay_note_restored();
 	return PointerGetDatum(NULL);

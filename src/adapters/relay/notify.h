@@ -10,6 +10,7 @@ extern bool bank_relay_is_worker;
 
 extern void bank_relay_note_events(void);
 extern void bank_relay_note_changes(void);
+extern void bank_relay_note_transfers(void);
 extern void bank_relay_note_restored(void);
 extern void bank_relay_note_stop(bool stop);
 

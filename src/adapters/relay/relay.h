@@ -229,12 +229,35 @@ extern void bank_queue_drop_payloads(BankSubscription *sub);
 extern void bank_pair_release(BankPair *pair);
 extern uint64 bank_relay_bytes;
 
+/* targets.c */
+#define BANK_MILLISECONDS(column) \
+	"(EXTRACT(epoch FROM s." column ") OPERATOR(pg_catalog.*) 1000)::pg_catalog.int4, "
+#define BANK_MICROSECONDS(column) \
+	"(EXTRACT(epoch FROM s." column ") OPERATOR(pg_catalog.*) 1000000)::pg_catalog.int8, "
+
+/* The columns of a row that a target is made from; without headers, both are 0. */
+typedef struct BankTargetRow
+{
+	Datum		url;			/* text */
+	Datum		header_names;	/* text[] */
+	Datum		header_values;	/* text[] */
+	Datum		secrets;		/* bytea[], the newest first */
+	bool		batch;
+	int32		connect_timeout;
+	int32		request_timeout;
+} BankTargetRow;
+
+extern TimestampTz bank_relay_reload_at;
+extern void bank_relay_reload_by(TimestampTz at);
+extern BankTarget *bank_target_make(const BankTargetRow *row);
+extern void bank_target_release(BankTarget *target);
+extern void bank_breaker_load(BankBreaker *breaker, const BankBreakerPolicy *policy, Datum state,
+							  bool forced, TimestampTz since, int32 failures, TimestampTz now);
+
 /* subscriptions.c */
 extern dlist_head bank_relay_subscriptions;
-extern TimestampTz bank_relay_reload_at;
 extern void bank_subscriptions_load(TimestampTz now);
 extern void bank_subscription_forget(BankSubscription *sub);
-extern void bank_target_release(BankTarget *target);
 
 /* reader.c */
 extern bool bank_reader_wants(const BankSubscription *sub);

@@ -8,7 +8,7 @@
  */
 #include "postgres.h"
 
-#include "adapters/relay/relay.h"
+#include "adapters/relay/exchange.h"
 
 #include "common/cryptohash.h"
 #include "common/pg_prng.h"
@@ -117,6 +117,11 @@ bank_sender_complete(BankSinkRequest *sink_request, const BankDelivery *delivery
 {
 	BankRelayRequest *request = (BankRelayRequest *) sink_request;
 
+	if (sink_request->message != NULL)
+	{
+		bank_exchanges_complete(sink_request, delivery);
+		return;
+	}
 	request->completed = true;
 	request->delivery = *delivery;
 	dlist_push_tail(&bank_sender_completed, &request->completed_node);

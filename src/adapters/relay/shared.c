@@ -63,11 +63,13 @@ bank_relay_startup(void)
 			pg_atomic_init_u32(&slot->attentive, 0);
 			pg_atomic_init_u32(&slot->commits, 0);
 			pg_atomic_init_u32(&slot->changes, 0);
+			pg_atomic_init_u32(&slot->transfers, 0);
 			pg_atomic_init_u32(&slot->restores, 0);
 			pg_atomic_init_u32(&slot->in_flight, 0);
 			pg_atomic_init_u32(&slot->items, 0);
 			pg_atomic_init_u64(&slot->bytes, 0);
 			pg_atomic_init_u64(&slot->delivered, 0);
+			pg_atomic_init_u64(&slot->answered, 0);
 		}
 	}
 	LWLockRelease(AddinShmemInitLock);
@@ -78,7 +80,7 @@ void
 bank_relay_init(void)
 {
 	DefineCustomBoolVariable("banking.allow_private_endpoints",
-							 "Allows subscriptions to deliver to private and loopback addresses.",
+							 "Allows the relay to send to private and loopback addresses.",
 							 NULL, &bank_allow_private_endpoints, false, PGC_SIGHUP, 0,
 							 NULL, NULL, NULL);
 	DefineCustomIntVariable("banking.relay_memory",
@@ -174,23 +176,25 @@ bank_relay_own_slot(void)
 
 /* Count a commit. */
 static void
-bank_relay_count(BankRelaySlot *slot, bool events, bool changes, bool restores)
+bank_relay_count(BankRelaySlot *slot, int what)
 {
-	if (events)
+	if (what & BANK_RELAY_EVENTS)
 		(void) pg_atomic_fetch_add_u32(&slot->commits, 1);
-	if (restores)
+	if (what & BANK_RELAY_RESTORES)
 		(void) pg_atomic_fetch_add_u32(&slot->restores, 1);
-	if (changes)
+	if (what & BANK_RELAY_CHANGES)
 		(void) pg_atomic_fetch_add_u32(&slot->changes, 1);
+	if (what & BANK_RELAY_TRANSFERS)
+		(void) pg_atomic_fetch_add_u32(&slot->transfers, 1);
 }
 
 /*
- * A transaction of this database has committed that appended events, or changed
- * subscriptions; perhaps by a restore. Raises nothing: the transaction is over. A worker that
- * is about to free the slot, as it has found no ledger, sees that count, or we see the slot freed.
+ * A transaction of this database has committed that did something of this. Raises nothing: the
+ * transaction is over. A worker that is about to free the slot, as it has found no ledger,
+ * sees that count, or we see the slot freed.
  */
 void
-bank_relay_commit(bool events, bool changes, bool restores)
+bank_relay_commit(int what)
 {
 	BankRelaySlot *slot;
 	Latch	   *latch;
@@ -199,7 +203,7 @@ bank_relay_commit(bool events, bool changes, bool restores)
 		return;
 	slot = bank_relay_own_slot();
 	if (slot != NULL)
-		bank_relay_count(slot, events, changes, restores);
+		bank_relay_count(slot, what);
 	if (slot == NULL || slot->database != MyDatabaseId)
 	{
 		bank_relay_lock();
@@ -209,9 +213,10 @@ bank_relay_commit(bool events, bool changes, bool restores)
 		bank_relay_unlock();
 		if (slot == NULL)
 			return;
-		bank_relay_count(slot, events, changes, restores);
+		bank_relay_count(slot, what);
 	}
 	latch = slot->latch;
-	if (latch != NULL && (changes || pg_atomic_read_u32(&slot->attentive) != 0))
+	if (latch != NULL && ((what & (BANK_RELAY_CHANGES | BANK_RELAY_TRANSFERS)) != 0 ||
+						  pg_atomic_read_u32(&slot->attentive) != 0))
 		SetLatch(latch);
 }

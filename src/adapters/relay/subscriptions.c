@@ -22,9 +22,6 @@
 
 dlist_head	bank_relay_subscriptions = DLIST_STATIC_INIT(bank_relay_subscriptions);
 
-/* When settings change by themselves: a secret expires. 0: never. */
-TimestampTz bank_relay_reload_at = 0;
-
 /* Columns of the query below. */
 enum
 {
@@ -37,11 +34,6 @@ enum
 	SUB_BREAKER_FORCED, SUB_BREAKER_SINCE, SUB_BREAKER_FAILURES, SUB_THROTTLED_UNTIL,
 	SUB_COLUMNS
 };
-
-#define BANK_MILLISECONDS(column) \
-	"(EXTRACT(epoch FROM s." column ") OPERATOR(pg_catalog.*) 1000)::pg_catalog.int4, "
-#define BANK_MICROSECONDS(column) \
-	"(EXTRACT(epoch FROM s." column ") OPERATOR(pg_catalog.*) 1000000)::pg_catalog.int8, "
 
 static BankPlan bank_subscriptions_plan = {
 	.text = "SELECT s.subscription_id, s.name, s.sink, s.url, "
@@ -71,70 +63,6 @@ static BankPlan bank_subscriptions_plan = {
 	"ON p.subscription_id OPERATOR(pg_catalog.=) s.subscription_id"
 };
 
-/* The elements of an array of text or bytea that has no nulls; returns how many. */
-static int
-bank_array_elements(Datum array, Oid type, Datum **elements)
-{
-	int			n;
-	bool	   *nulls;
-
-	deconstruct_array(DatumGetArrayTypeP(array), type, -1, false, TYPALIGN_INT, elements,
-					  &nulls, &n);
-	return n;
-}
-
-/* One user of a target less. */
-void
-bank_target_release(BankTarget *target)
-{
-	if (target != NULL && --target->references == 0)
-		MemoryContextDelete(target->context);
-}
-
-/* Make the target of a row, in a context of its own. */
-static BankTarget *
-bank_target_make(const Datum *values, const bool *nulls)
-{
-	MemoryContext context = AllocSetContextCreate(TopMemoryContext, "banking relay target",
-												  ALLOCSET_SMALL_SIZES);
-	MemoryContext caller = MemoryContextSwitchTo(context);
-	BankTarget *target = palloc0(sizeof(BankTarget));
-	BankSinkTarget *sink_target = &target->sink_target;
-	Datum	   *names;
-	Datum	   *texts;
-	BankSinkHeader *headers;
-	BankSinkSecret *secrets;
-	int			i;
-
-	target->references = 1;
-	target->context = context;
-	sink_target->url = TextDatumGetCString(values[SUB_URL]);
-	sink_target->n_headers = bank_array_elements(values[SUB_HEADER_NAMES], TEXTOID, &names);
-	(void) bank_array_elements(values[SUB_HEADER_VALUES], TEXTOID, &texts);
-	headers = palloc((sink_target->n_headers + 1) * sizeof(BankSinkHeader));
-	for (i = 0; i < sink_target->n_headers; i++)
-	{
-		headers[i].name = TextDatumGetCString(names[i]);
-		headers[i].value = TextDatumGetCString(texts[i]);
-	}
-	sink_target->headers = headers;
-	sink_target->n_secrets = bank_array_elements(values[SUB_SECRETS], BYTEAOID, &texts);
-	secrets = palloc((sink_target->n_secrets + 1) * sizeof(BankSinkSecret));
-	for (i = 0; i < sink_target->n_secrets; i++)
-	{
-		bytea	   *secret = DatumGetByteaPCopy(texts[i]);
-
-		secrets[i].bytes = (const uint8_t *) VARDATA_ANY(secret);
-		secrets[i].len = VARSIZE_ANY_EXHDR(secret);
-	}
-	sink_target->secrets = secrets;
-	sink_target->batch = !nulls[SUB_BATCH_SIZE];
-	sink_target->connect_timeout = DatumGetInt32(values[SUB_CONNECT_TIMEOUT]);
-	sink_target->request_timeout = DatumGetInt32(values[SUB_REQUEST_TIMEOUT]);
-	MemoryContextSwitchTo(caller);
-	return target;
-}
-
 /* A filter's array, copied, or 0 for null. */
 static Datum
 bank_filter_array(Datum value, bool isnull)
@@ -147,6 +75,7 @@ static void
 bank_subscription_set(BankSubscription *sub, const Datum *values, const bool *nulls)
 {
 	BankFilter *filter = &sub->filter;
+	BankTargetRow target;
 	MemoryContext caller;
 
 	if (sub->settings == NULL)
@@ -165,7 +94,14 @@ bank_subscription_set(BankSubscription *sub, const Datum *values, const bool *nu
 	strlcpy(sub->name, TextDatumGetCString(values[SUB_NAME]), sizeof(sub->name));
 	strlcpy(sub->sink_name, TextDatumGetCString(values[SUB_SINK]), sizeof(sub->sink_name));
 	bank_target_release(sub->target);
-	sub->target = bank_target_make(values, nulls);
+	target.url = values[SUB_URL];
+	target.header_names = values[SUB_HEADER_NAMES];
+	target.header_values = values[SUB_HEADER_VALUES];
+	target.secrets = values[SUB_SECRETS];
+	target.batch = !nulls[SUB_BATCH_SIZE];
+	target.connect_timeout = DatumGetInt32(values[SUB_CONNECT_TIMEOUT]);
+	target.request_timeout = DatumGetInt32(values[SUB_REQUEST_TIMEOUT]);
+	sub->target = bank_target_make(&target);
 	sub->active = DatumGetBool(values[SUB_ACTIVE]);
 	sub->batch_size = nulls[SUB_BATCH_SIZE] ? 1 : DatumGetInt32(values[SUB_BATCH_SIZE]);
 	sub->skip = DatumGetBool(values[SUB_SKIP]);
@@ -178,28 +114,8 @@ bank_subscription_set(BankSubscription *sub, const Datum *values, const bool *nu
 	/* without any while pg_restore has not come to them */
 	sub->runnable = sub->target->sink_target.n_secrets > 0;
 	sub->complained = false;
-	if (!nulls[SUB_SECRET_EXPIRES] &&
-		(bank_relay_reload_at == 0 ||
-		 DatumGetTimestampTz(values[SUB_SECRET_EXPIRES]) < bank_relay_reload_at))
-		bank_relay_reload_at = DatumGetTimestampTz(values[SUB_SECRET_EXPIRES]);
-}
-
-/* The breaker as the last worker left it; after an outage requests ramp up. */
-static void
-bank_subscription_restore_breaker(BankSubscription *sub, const Datum *values, TimestampTz now)
-{
-	BankBreaker *breaker = &sub->breaker;
-
-	bank_breaker_init(breaker, &sub->breaker_policy, now);
-	if (!bank_breaker_state_parse(TextDatumGetCString(values[SUB_BREAKER_STATE]),
-								  &breaker->state))
-		breaker->state = BANK_BREAKER_CLOSED;
-	breaker->forced = DatumGetBool(values[SUB_BREAKER_FORCED]);
-	breaker->since = DatumGetTimestampTz(values[SUB_BREAKER_SINCE]);
-	breaker->failures = DatumGetInt32(values[SUB_BREAKER_FAILURES]);
-	if (breaker->state != BANK_BREAKER_CLOSED || breaker->failures > 0)
-		breaker->ramp = 1;
-	bank_breaker_restore(breaker, &sub->breaker_policy, now);
+	if (!nulls[SUB_SECRET_EXPIRES])
+		bank_relay_reload_by(DatumGetTimestampTz(values[SUB_SECRET_EXPIRES]));
 }
 
 /* The cursor of the row, and which events after it are done. False: it is no cursor. */
@@ -244,7 +160,10 @@ bank_subscription_create(const Datum *values, const bool *nulls, TimestampTz now
 	sub->read_position = DatumGetInt64(values[SUB_READ_POSITION]);
 	if (!nulls[SUB_THROTTLED_UNTIL])
 		sub->throttled_until = DatumGetTimestampTz(values[SUB_THROTTLED_UNTIL]);
-	bank_subscription_restore_breaker(sub, values, now);
+	bank_breaker_load(&sub->breaker, &sub->breaker_policy, values[SUB_BREAKER_STATE],
+					  DatumGetBool(values[SUB_BREAKER_FORCED]),
+					  DatumGetTimestampTz(values[SUB_BREAKER_SINCE]),
+					  DatumGetInt32(values[SUB_BREAKER_FAILURES]), now);
 	if (!bank_subscription_restore_cursor(sub, values))
 	{
 		sub->runnable = false;
@@ -292,7 +211,6 @@ bank_subscriptions_load(TimestampTz now)
 	uint64		n;
 	uint64		i;
 
-	bank_relay_reload_at = 0;
 	dlist_foreach_modify(iter, &bank_relay_subscriptions)
 		dlist_container(BankSubscription, node, iter.cur)->seen = false;
 	n = bank_plan_execute(&bank_subscriptions_plan, NULL, NULL, true);

@@ -9,7 +9,7 @@
 #include "postgres.h"
 
 #include "adapters/pg_compat.h"
-#include "adapters/relay/relay.h"
+#include "adapters/relay/exchange.h"
 
 #include "miscadmin.h"
 #include "pgstat.h"
@@ -17,7 +17,7 @@
 #include "utils/memutils.h"
 
 /* Sockets of one sink; twice as many as requests, as some linger. */
-#define BANK_WAITING_SOCKETS (2 * BANK_RELAY_IN_FLIGHT)
+#define BANK_WAITING_SOCKETS (2 * (BANK_RELAY_IN_FLIGHT + BANK_EXCHANGES_SENT))
 
 /* What there is to wait for in one sink. */
 typedef struct BankWaitingSink

@@ -1,6 +1,6 @@
 /*
  * worker.c
- *		The worker of a database: reads the feed, sends, records.
+ *		The worker of a database: reads the feed, sends, records; asks participants.
  *
  * One turn of its loop: take what has ended, record it and read more in one short
  * transaction, send what is ready, wait. It is woken by the latch (a commit that
@@ -16,8 +16,8 @@
 #include "postgres.h"
 
 #include "adapters/pg_compat.h"
+#include "adapters/relay/exchange.h"
 #include "adapters/relay/notify.h"
-#include "adapters/relay/relay.h"
 #include "adapters/relay/worker.h"
 #include "adapters/store/store.h"
 
@@ -65,6 +65,7 @@ static MemoryContext bank_worker_context = NULL;	/* likewise; reset each turn */
 static BankWorkerEnd bank_worker_end = BANK_WORKER_FAILED;
 static uint32 bank_worker_commits = 0;	/* as of the last look */
 static uint32 bank_worker_changes = 0;
+static uint32 bank_worker_transfers = 0;
 static uint32 bank_worker_restores = 0;
 static uint64 bank_worker_ended_before = 0;
 static TimestampTz bank_worker_locked_until = 0;
@@ -132,6 +133,7 @@ bank_worker_attach(void)
 		slot->latch = MyLatch;
 		slot->started_at = GetCurrentTimestamp();
 		pg_atomic_write_u64(&slot->delivered, 0);
+		pg_atomic_write_u64(&slot->answered, 0);
 		bank_worker_slot = slot;
 	}
 	bank_relay_unlock();
@@ -240,9 +242,15 @@ bank_worker_load(TimestampTz now)
 	if (!bank_worker_begin(&session))
 		bank_worker_quit(BANK_WORKER_NEEDLESS);
 	bank_worker_check();
+	bank_relay_reload_at = 0;
 	bank_subscriptions_load(now);
+	bank_participants_load(now);
+	bank_step_impatient();
+	bank_claims_add_missing();
 	bank_worker_commit(&session);
 
+	bank_participants_find_sink();
+	bank_sweeps_look(true);
 	dlist_foreach(iter, &bank_relay_subscriptions)
 	{
 		BankSubscription *sub = dlist_container(BankSubscription, node, iter.cur);
@@ -358,6 +366,24 @@ bank_worker_transact(TimestampTz now)
 		bank_worker_load(now);
 }
 
+/* Conclude what participants have said, and claim what they are to be asked; send that. */
+static void
+bank_worker_exchange(TimestampTz now)
+{
+	BankSession session;
+	bool		claimed;
+
+	if (!bank_worker_begin(&session))
+		bank_worker_quit(BANK_WORKER_NEEDLESS);
+	claimed = bank_exchanges_transact(now);
+	bank_worker_commit(&session);
+	if (claimed)
+	{
+		XLogFlush(XactLastCommitEnd);
+		bank_exchanges_send(now);
+	}
+}
+
 /*
  * Have what was recorded on disk, at the latest when the next record is due. Its commit need not be
  * waited for before: under load other commits have flushed it by then.
@@ -419,7 +445,8 @@ bank_worker_earlier(TimestampTz a, TimestampTz b)
 static TimestampTz
 bank_worker_next(void)
 {
-	TimestampTz next = bank_relay_reload_at;
+	TimestampTz next = bank_worker_earlier(bank_relay_reload_at,
+										   bank_exchanges_next(GetCurrentTimestamp()));
 	dlist_iter	iter;
 
 	if (bank_worker_unflushed != InvalidXLogRecPtr)
@@ -488,6 +515,29 @@ bank_worker_look(bool told)
 		dlist_container(BankSubscription, node, iter.cur)->caught_up = false;
 }
 
+/*
+ * Is a participant to be asked something new? Who appends to a transfer tells, but COMMIT PREPARED
+ * does not; that has time until the next poll.
+ */
+static bool
+bank_worker_is_asked(uint32 transfers, TimestampTz now)
+{
+	static TimestampTz polled_at = 0;
+	static uint64 polled_ended = 0;
+	bool		asked = transfers != bank_worker_transfers;
+
+	bank_worker_transfers = transfers;
+	if (now - polled_at >= INT64CONST(1000) * BANK_WORKER_POLL)
+	{
+		uint64		ended = bank_worker_ended();
+
+		asked |= ended != polled_ended;
+		polled_ended = ended;
+		polled_at = now;
+	}
+	return asked;
+}
+
 /* Show in shared memory what is going on. */
 static void
 bank_worker_show(void)
@@ -498,9 +548,11 @@ bank_worker_show(void)
 	dlist_foreach(iter, &bank_relay_subscriptions)
 		items += dlist_container(BankSubscription, node, iter.cur)->n_items;
 	pg_atomic_write_u32(&bank_worker_slot->items, items);
-	pg_atomic_write_u32(&bank_worker_slot->in_flight, bank_sender_in_flight);
+	pg_atomic_write_u32(&bank_worker_slot->in_flight,
+						bank_sender_in_flight + bank_exchanges_in_flight);
 	pg_atomic_write_u64(&bank_worker_slot->bytes, bank_relay_bytes);
 	pg_atomic_write_u64(&bank_worker_slot->delivered, bank_sender_delivered);
+	pg_atomic_write_u64(&bank_worker_slot->answered, bank_exchanges_answered);
 }
 
 /* Wait until there is something to do. */
@@ -515,9 +567,12 @@ bank_worker_wait(void)
 	pg_memory_barrier();
 	if (next != 0)
 		timeout = TimestampDifferenceMilliseconds(GetCurrentTimestamp(), next);
-	if (attentive && (timeout < 0 || timeout > BANK_WORKER_POLL))
+	/* when nobody subscribes, new holds are still to be swept when they are over */
+	if (timeout < 0 || timeout > BANK_WORKER_POLL)
 		timeout = BANK_WORKER_POLL;
 	if (bank_worker_needs_transaction(GetCurrentTimestamp()) ||
+		bank_exchanges_need_transaction(GetCurrentTimestamp()) ||
+		pg_atomic_read_u32(&bank_worker_slot->transfers) != bank_worker_transfers ||
 		(attentive &&
 		 pg_atomic_read_u32(&bank_worker_slot->commits) != bank_worker_commits) ||
 		pg_atomic_read_u32(&bank_worker_slot->changes) != bank_worker_changes)
@@ -563,6 +618,7 @@ bank_worker_turn(void)
 	TimestampTz now = GetCurrentTimestamp();
 	uint32		commits = pg_atomic_read_u32(&bank_worker_slot->commits);
 	uint32		changes = pg_atomic_read_u32(&bank_worker_slot->changes);
+	uint32		transfers = pg_atomic_read_u32(&bank_worker_slot->transfers);
 
 	if (bank_worker_slot->stop)
 		bank_worker_quit(BANK_WORKER_STOPPED);
@@ -574,9 +630,12 @@ bank_worker_turn(void)
 		bank_worker_look(true);
 	}
 	bank_worker_look(commits != bank_worker_commits);
+	bank_sweeps_look(commits != bank_worker_commits);
+	bank_exchanges_look(bank_worker_is_asked(transfers, now));
 	bank_worker_commits = commits;
 	bank_sender_finish(now);
 	bank_worker_tick(now);
+	bank_exchanges_tick(now);
 	/* whatever can go at once goes before the transaction, which takes time */
 	bank_worker_send(now);
 	bank_worker_flush(now);
@@ -586,6 +645,8 @@ bank_worker_turn(void)
 		bank_worker_send(now);
 		bank_worker_flush(now);
 	}
+	if (bank_exchanges_need_transaction(now))
+		bank_worker_exchange(now);
 	bank_worker_show();
 }
 

@@ -99,7 +99,7 @@ relay_send(Delivery *delivery, const BankSinkTarget *target)
 	delivery->request.target = target;
 	if (delivery->request.message_id == NULL)
 		delivery->request.message_id = "msg_1";
-	if (delivery->request.events == NULL)
+	if (delivery->request.events == NULL && delivery->request.message == NULL)
 	{
 		if (delivery->event.json == NULL)
 		{

@@ -612,6 +612,63 @@ test_descriptors(void)
 	check(open_descriptors() <= before + 10, "descriptors are closed");
 }
 
+/* A message with an answer: what goes out, what comes back, however it ends. */
+static void
+test_message(void)
+{
+	static const BankSinkHeader header = {"idempotency-key", "7"};
+	static const BankSinkHeader targets = {"Authorization", "Bearer x"};
+	char		answer[16];
+	BankSinkMessage message = {.content_type = "application/json", .body = "{\"ask\":1}",
+		.body_len = 9, .headers = &header, .n_headers = 1, .answer = answer,
+		.answer_size = sizeof(answer)};
+	Delivery	delivery = {.request = {.message_id = "status_7", .message = &message}};
+	BankSinkTarget target = *target_of("/ok");
+	Server		seen;
+	char	   *body;
+
+	target.headers = &targets;
+	target.n_headers = 1;
+	memset(answer, '.', sizeof(answer));
+	relay_send(&delivery, &target);
+	check(relay_finish(PATIENCE) && delivery.result.verdict == BANK_DELIVERED, "a message");
+	seen = server_look();
+	body = strstr(seen.last, "\r\n\r\n");
+	check_text(body != NULL ? body + 4 : "", "{\"ask\":1}", "its body as it is");
+	check(strstr(seen.last, "\r\nContent-Type: application/json\r\n") != NULL, "of its type");
+	check(strstr(seen.last, "\r\nidempotency-key: 7\r\n") != NULL, "with its header");
+	check(strstr(seen.last, "\r\nAuthorization: Bearer x\r\n") != NULL, "and the target's");
+	check(strstr(seen.last, "\r\nwebhook-id: status_7\r\n") != NULL, "and its id");
+	check_int((int) message.answer_len, 2, "length of the answer");
+	check(memcmp(answer, "ok..............", 16) == 0, "the answer, and not a byte more");
+
+	(void) deliver("/ok");
+	check(memcmp(answer, "ok..............", 16) == 0, "an event leaves it alone");
+
+	target = *target_of("/big");
+	relay_send(&delivery, &target);
+	check(relay_finish(PATIENCE) && message.answer_len > 65536, "an answer that has no end");
+	check(memcmp(answer, "0123456789\n01234", 16) == 0, "of which the beginning is kept");
+
+	target = *target_of("/half");
+	relay_send(&delivery, &target);
+	check(relay_finish(PATIENCE) && delivery.result.verdict == BANK_UNREACHED &&
+		  message.answer_len == 4, "an answer that is broken off is none");
+	target = *target_of("/none");
+	relay_send(&delivery, &target);
+	check(relay_finish(PATIENCE) && message.answer_len == 0, "an answer without a body");
+
+	memset(answer, '.', sizeof(answer));
+	target = *target_of("/hang-body");
+	relay_send(&delivery, &target);
+	while (answer[0] == '.')
+		relay_turn(PATIENCE);
+	relay_cancel(&delivery);
+	memset(answer, '.', sizeof(answer));
+	(void) deliver("/ok");
+	check(answer[0] == '.', "one that was given up is not written to any more");
+}
+
 /* With nothing to do the sink waits for nothing, although connections are open. */
 static void
 test_idle(void)
@@ -709,6 +766,7 @@ main(void)
 	test_stable_set();
 	test_many();
 	test_descriptors();
+	test_message();
 	test_idle();
 	test_tls();
 	return check_done();

@@ -97,6 +97,8 @@ main(void)
 	BankSinkTarget target = {.url = url};
 	Delivery	one = {.completed = 0};
 	Delivery	batch = {.request = {.events = events, .n_events = 2}, .then = send_second};
+	BankSinkMessage message = {.content_type = "application/json", .body = "{}", .body_len = 2};
+	Delivery	asked = {.request = {.message = &message}};
 	char		command[200];
 
 	if (mkdtemp(dir) == NULL)
@@ -122,6 +124,8 @@ main(void)
 		  "cancelled in complete()");
 	check_text(spooled(), "{}\n{\"a\":1}\n{\"b\":2}\n{}\n{}\n", "is not written");
 	one.then = NULL;
+	relay_send(&asked, &target);
+	check(relay_finish(1000) && asked.result.verdict == BANK_REJECTED, "a file gives no answers");
 
 	(void) snprintf(url, sizeof(url), "file://%s/events?fail=rejected", dir);
 	relay_send(&one, &target);

@@ -96,20 +96,24 @@ bank_http_take_header(char *line, size_t size, size_t n, void *arg)
 	return len;
 }
 
+/* Keep as much of a piece as still belongs to the beginning of the body. */
+static void
+keep_beginning(char *kept, size_t size, size_t had, const char *bytes, size_t len)
+{
+	if (had < size)
+		memcpy(kept + had, bytes, len < size - had ? len : size - had);
+}
+
 /* CURLOPT_WRITEFUNCTION: a piece of the body, of which the beginning is kept. */
 size_t
 bank_http_take_body(char *bytes, size_t size, size_t n, void *arg)
 {
 	BankHttpResponse *response = arg;
 	size_t		len = size * n;
-	size_t		had = response->body_len;
 
-	if (had < sizeof(response->body))
-	{
-		size_t		room = sizeof(response->body) - had;
-
-		memcpy(response->body + had, bytes, len < room ? len : room);
-	}
+	keep_beginning(response->body, sizeof(response->body), response->body_len, bytes, len);
+	if (response->answer != NULL)
+		keep_beginning(response->answer, response->answer_size, response->body_len, bytes, len);
 	response->body_len += len;
 	if (response->body_len > BANK_HTTP_RESPONSE_MAX)
 	{

@@ -24,6 +24,8 @@ typedef struct BankHttpResponse
 	char		reason[64];		/* the words behind the status */
 	char		retry_after[64];	/* the value of that header */
 	char		body[152];		/* the beginning of the body, not terminated */
+	char	   *answer;			/* the caller's room for more of it, or NULL */
+	size_t		answer_size;
 } BankHttpResponse;
 
 extern size_t bank_http_take_header(char *line, size_t size, size_t n, void *response);

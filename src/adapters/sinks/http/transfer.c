@@ -4,7 +4,7 @@
  *
  * What never differs is set once, when the handle is made; the rest for each request.
  * libcurl does not copy body and headers, so both stay until bank_http_transfer_clear():
- * the body of a single event is the caller's own memory, the rest malloc's.
+ * the body of a message or a single event is the caller's own memory, the rest malloc's.
  *
  * HTTP/1.1 only: a connection carries one request at a time, so that a response that is
  * broken off, or a connection that hangs, is the matter of one request.
@@ -171,20 +171,34 @@ bank_http_transfer_begin(BankHttpTransfer *transfer, BankSinkRequest *request)
 {
 	const BankSinkTarget *target = request->target;
 	CURL	   *easy = transfer->easy;
-	const char *body = request->events[0].json;
-	size_t		len = request->events[0].json_len;
+	BankSinkMessage *message = request->message;
+	const char *body;
+	size_t		len;
 	const char *wrong;
 
 	transfer->request = request;
 	memset(&transfer->response, 0, sizeof(transfer->response));
 	transfer->refused[0] = '\0';
 	transfer->error[0] = '\0';
-	if (target->batch)
+	if (message != NULL)
+	{
+		body = message->body;
+		len = message->body_len;
+		transfer->response.answer = message->answer;
+		transfer->response.answer_size = message->answer_size;
+		message->answer_len = 0;
+	}
+	else if (target->batch)
 	{
 		transfer->array = make_array(request, &len);
 		if (transfer->array == NULL)
 			return no_memory;
 		body = transfer->array;
+	}
+	else
+	{
+		body = request->events[0].json;
+		len = request->events[0].json_len;
 	}
 	wrong = bank_http_headers(transfer->host, request, body, len, &transfer->headers);
 	if (wrong != NULL)
@@ -202,12 +216,14 @@ bank_http_transfer_begin(BankHttpTransfer *transfer, BankSinkRequest *request)
 	return NULL;
 }
 
-/* libcurl is done with it: work out the delivery. */
+/* libcurl is done with it: work out the delivery, and tell how long the answer is. */
 void
 bank_http_transfer_ended(BankHttpTransfer *transfer, CURLcode code)
 {
 	bool		refused = code == CURLE_COULDNT_CONNECT && transfer->refused[0] != '\0';
 
+	if (transfer->request != NULL && transfer->request->message != NULL)
+		transfer->request->message->answer_len = transfer->response.body_len;
 	bank_http_result(&transfer->response, code, refused ? transfer->refused : transfer->error,
 					 transfer->host->unix_now(), &transfer->delivery);
 }
@@ -222,6 +238,7 @@ bank_http_transfer_clear(BankHttpTransfer *transfer)
 	transfer->headers = NULL;
 	free(transfer->array);
 	transfer->array = NULL;
+	transfer->response.answer = NULL;
 	if (transfer->request != NULL)
 		transfer->request->sink_data = NULL;
 	transfer->request = NULL;

@@ -78,6 +78,20 @@ drop_header(struct curl_slist **headers, const char *name_and_colon)
 	return true;
 }
 
+/* Add headers that somebody has asked for. */
+static bool
+add_all(struct curl_slist **headers, const BankSinkHeader *more, int n)
+{
+	int			i;
+
+	for (i = 0; i < n; i++)
+	{
+		if (!add_header(headers, more[i].name, more[i].value))
+			return false;
+	}
+	return true;
+}
+
 /* Add the signatures by all secrets of the target, if it has any; returns what went wrong. */
 static const char *
 add_signatures(const BankSinkHost *host, const BankSinkRequest *request, const char *timestamp,
@@ -128,22 +142,20 @@ bank_http_headers(const BankSinkHost *host, const BankSinkRequest *request, cons
 				  size_t body_len, struct curl_slist **headers)
 {
 	const BankSinkTarget *target = request->target;
+	const BankSinkMessage *message = request->message;
 	char		timestamp[24];
-	int			i;
 
 	(void) snprintf(timestamp, sizeof(timestamp), "%" PRId64, host->unix_now() / 1000000);
-	if (!add_header(headers, "Content-Type", target->batch ?
+	if (!add_header(headers, "Content-Type", message != NULL ? message->content_type :
+					target->batch ?
 					"application/cloudevents-batch+json; charset=UTF-8" :
 					"application/cloudevents+json; charset=UTF-8") ||
 		!drop_header(headers, "Expect:") ||
 		!drop_header(headers, "Accept:") ||
 		!add_header(headers, "webhook-id", request->message_id) ||
-		!add_header(headers, "webhook-timestamp", timestamp))
+		!add_header(headers, "webhook-timestamp", timestamp) ||
+		(message != NULL && !add_all(headers, message->headers, message->n_headers)) ||
+		!add_all(headers, target->headers, target->n_headers))
 		return no_memory;
-	for (i = 0; i < target->n_headers; i++)
-	{
-		if (!add_header(headers, target->headers[i].name, target->headers[i].value))
-			return no_memory;
-	}
 	return add_signatures(host, request, timestamp, body, body_len, headers);
 }
