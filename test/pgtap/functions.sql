@@ -61,7 +61,7 @@ INSERT INTO decided SELECT 'oneself', 'public', unnest(ARRAY['bank_current_owner
 INSERT INTO decided SELECT 'internal', 'bank', unnest(ARRAY['progress']);
 -- Fired by the server, callable by nobody.
 INSERT INTO decided SELECT 'trigger', 'bank', unnest(ARRAY['events_apply', 'events_refuse_change', 'events_stamp',
-  'incarnations_skip', 'relay_note_change', 'relay_note_restore', 'guard_drop']);
+  'incarnations_skip', 'relay_note_change', 'relay_note_restore', 'relay_note_transfer', 'guard_drop']);
 -- The money type, and what only computes on its arguments.
 INSERT INTO decided SELECT 'harmless', 'public', unnest(ARRAY['bank_money', 'bank_amount', 'bank_currency', 'bank_money_allocate',
   'sum', 'min', 'max', 'bank_account_number_valid']);
