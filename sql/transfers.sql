@@ -163,7 +163,11 @@ CREATE VIEW bank.transfer_list AS
   LEFT JOIN bank.transfer_attempts AS a ON a.transfer_id = t.transfer_id;
 COMMENT ON VIEW bank.transfer_list IS 'What bank_transfers shows.';
 
-CREATE VIEW @extschema@.bank_transfers AS SELECT t.* FROM bank.transfer_list AS t;
+CREATE VIEW @extschema@.bank_transfers WITH (security_barrier) AS
+  SELECT t.* FROM bank.transfer_list AS t
+  WHERE (SELECT bank.sees_all()) OR EXISTS (
+    SELECT FROM bank.accounts AS a
+    WHERE a.account_id = t.account_id AND a.owner_id = (SELECT bank.current_owner()));
 COMMENT ON VIEW @extschema@.bank_transfers IS 'Every transfer to or from another ledger, and how far it is.';
 COMMENT ON COLUMN @extschema@.bank_transfers.transfer_id IS 'Identifier, the same in both ledgers; of one that was sent, also that of its hold.';
 COMMENT ON COLUMN @extschema@.bank_transfers.direction IS 'out: sent by this ledger; in: it came from another one.';
@@ -260,7 +264,8 @@ CREATE FUNCTION @extschema@.bank_transfer_status(transfer_id uuid) RETURNS @exts
   LANGUAGE sql STABLE STRICT SECURITY DEFINER PARALLEL SAFE
   SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
-  SELECT t.* FROM bank.transfer_list AS t WHERE t.transfer_id = bank_transfer_status.transfer_id;
+  SELECT t.* FROM bank.transfer_list AS t WHERE t.transfer_id = bank_transfer_status.transfer_id
+    AND bank.sees_account(t.account_id);
 END;
 COMMENT ON FUNCTION @extschema@.bank_transfer_status(uuid) IS 'How far a transfer is, sent or received; null when it is not known here.';
 REVOKE ALL ON FUNCTION @extschema@.bank_transfer_status(uuid) FROM PUBLIC;

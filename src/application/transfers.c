@@ -9,6 +9,7 @@
 #include "application/transfers.h"
 
 #include "application/accounts.h"
+#include "application/authority.h"
 #include "domain/hold.h"
 #include "ports/clock.h"
 #include "ports/event_store.h"
@@ -150,6 +151,7 @@ bank_transfers_send(const BankNewTransfer *arguments, const BankOptions *options
 	if (!bank_account_check_amount(arguments->amount, error) ||
 		!bank_transfers_participant(arguments->participant, &duration, terms->house_code,
 									error) ||
+		!bank_authority_check_own(arguments->from_account, error) ||
 		!bank_accounts_lock(arguments->from_account, &locked, error))
 		return false;
 	at = bank_accounts_settle(all, 1);
@@ -392,7 +394,8 @@ bank_transfers_lock_sent(const BankUuid *transfer_id, BankTransfer *transfer, Ba
 	char		id[BANK_UUID_TEXT];
 
 	bank_store_lock_transfer(transfer_id, transfer);
-	if (transfer->version > 0 && bank_transfer_is_outgoing(transfer->state))
+	if (transfer->version > 0 && bank_transfer_is_outgoing(transfer->state) &&
+		bank_authority_owns_transfer(transfer))
 		return true;
 	bank_uuid_format(transfer_id, id);
 	return bank_error_set(error, BANK_TRANSFER_NOT_FOUND, "Transfer: %s", id);
@@ -483,7 +486,7 @@ bank_transfers_resolve(const BankUuid *transfer_id, const char *state, const cha
 			return bank_error_set(error, BANK_INVALID_RESOLUTION,
 								  "The state is completed, rejected, compensated or submitted.");
 	}
-	if (!bank_command_check(options, error))
+	if (!bank_command_check(options, error) || !bank_authority_check_staff(error))
 		return false;
 	bank_transfers_text(terms->reason, sizeof(terms->reason), reason);
 	bank_request_begin(&outcome->request, "resolve_transfer", options);
@@ -608,6 +611,7 @@ bank_transfers_receive(const BankIncoming *arguments, const BankOptions *options
 		return bank_command_missing("house_account", error);
 	if (!bank_command_check(options, error) ||
 		!bank_house_code_check(arguments->house_account, strlen(arguments->house_account), error) ||
+		!bank_authority_check_staff(error) ||
 		!bank_transfers_check_name(arguments->participant, error))
 		return false;
 	bank_request_begin(&outcome->request, "receive", options);
@@ -666,7 +670,8 @@ bank_transfers_cancel_received(const BankUuid *transfer_id, const char *particip
 
 	if (transfer_id == NULL)
 		return bank_command_missing("transfer_id", error);
-	if (!bank_command_check(options, error) || !bank_transfers_check_name(participant, error))
+	if (!bank_command_check(options, error) || !bank_transfers_check_name(participant, error) ||
+		!bank_authority_check_staff(error))
 		return false;
 	bank_request_begin(&outcome->request, "cancel_received", options);
 	bank_request_uuid(&outcome->request, transfer_id);
