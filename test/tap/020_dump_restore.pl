@@ -103,7 +103,7 @@ SELECT answer ->> 'code', answer ->> 'replayed' FROM bank_execute(jsonb_build_ob
   'account_id', '00000000-0000-7000-8000-000000000008', 'amount', '9 HTG',
   'idempotency_key', 'varied 5')) AS answer;
 SELECT count(*) FROM bank_accounts WHERE house_account = 'vault';
-SELECT status, amount, captured, resolved_position IS NULL FROM bank_holds ORDER BY created_position;
+SELECT status, amount, captured, resolved_position IS NULL FROM bank_holds WHERE expires_at < 'infinity' ORDER BY created_position;
 SELECT balance, held, available FROM bank_balance('00000000-0000-7000-8000-000000000009');
 SELECT held.event_type, held.balance, held.version - seen.version
   FROM bank_balance('00000000-0000-7000-8000-000000000009') AS seen,
@@ -111,7 +111,17 @@ SELECT held.event_type, held.balance, held.version - seen.version
 SELECT replayed FROM bank_hold('00000000-0000-7000-8000-000000000009', '70.00 HTG',
   expires_in => '9 years', idempotency_key => 'varied 6');
 SELECT capture.event_type, capture.balance FROM bank_holds AS h, LATERAL bank_capture(h.hold_id) AS capture
-  WHERE h.status = 'OPEN' AND h.amount = 70});
+  WHERE h.status = 'OPEN' AND h.amount = 70;
+SELECT direction, state, amount, participant, attempts, next_attempt_at IS NOT NULL
+  FROM bank_transfers ORDER BY direction DESC, amount, state;
+SELECT bank_send('00000000-0000-7000-8000-000000000040', '10.00 HTG', 'north', 'their account', idempotency_key => 'varied 7',
+  metadata => '{"order": 2}', occurred_at => '2024-06-06') = transfer_id FROM bank_transfers WHERE amount = 10;
+SELECT r.state, r.version FROM bank_transfers AS t, LATERAL bank_cancel_transfer(t.transfer_id) AS r WHERE t.amount = 10;
+SELECT r.state, r.version FROM bank_transfers AS t, LATERAL bank_resolve_transfer(t.transfer_id, 'rejected') AS r WHERE t.amount = 14;
+SELECT state FROM bank_receive('00000000-0000-7000-8000-000001000003', '00000000-0000-7000-8000-000000000040', '9000.00 HTG');
+SELECT state FROM bank_cancel_received('00000000-0000-7000-8000-000001000001');
+SELECT balance, held FROM bank_balance('00000000-0000-7000-8000-000000000040');
+SELECT name, state, secrets, breaker_state, house_account, deadline FROM bank_participants ORDER BY name});
 	is_deeply(
 		\@after,
 		[
@@ -129,7 +139,28 @@ SELECT capture.event_type, capture.balance FROM bank_holds AS h, LATERAL bank_ca
 			[ '99.00', '76.00', '23.00' ],
 			[ 'money.withdrawn', '76.00', 2 ],
 			['t'],
-			[ 'hold.captured', '6.00' ]
+			[ 'hold.captured', '6.00' ],
+			[ 'out', 'reserved', '10.00', 'north', 0, 't' ],
+			[ 'out', 'rejected', '11.00', 'north', 0, 'f' ],
+			[ 'out', 'submitted', '12.00', 'north', 0, 't' ],
+			[ 'out', 'cancelling', '13.00', 'north', 3, 't' ],
+			[ 'out', 'in_doubt', '14.00', 'north', 0, 'f' ],
+			[ 'out', 'completed', '15.00', 'north', 0, 'f' ],
+			[ 'out', 'returning', '16.00', 'north', 0, 't' ],
+			[ 'out', 'compensated', '17.00', 'north', 0, 'f' ],
+			[ 'in', 'received', '1.00', 'north', 0, 'f' ],
+			[ 'in', 'refused', '1.00', 'north', 0, 'f' ],
+			[ 'in', 'cancelled', '2.00', '', 0, 'f' ],
+			[ 'in', 'kept', '9000.00', '', 0, 'f' ],
+			[ 'in', 'cancelled', '', 'south', 0, 'f' ],
+			['t'],
+			[ 'rejected', 3 ],
+			[ 'rejected', 5 ],
+			['kept'],
+			['cancelled'],
+			[ '9169.00', '25.00' ],
+			[ 'north', 'paused', 2, 'closed', 'external', '1 day' ],
+			[ 'south', 'paused', 1, 'closed', 'vault', '1 mon' ]
 		],
 		"$name: the ledger goes on where it was");
 	is( outcome(

@@ -216,7 +216,10 @@ my $cash = sql("SELECT account_id FROM bank_accounts WHERE (house_account, curre
 my $vault = sql("SELECT account_id FROM bank_accounts WHERE (house_account, currency) = ('vault', 'HTG')");
 my $owner = '00000000-0000-4000-8000-000000000002';
 sql("SELECT bank_create_account('$owner', 'COURANT', 'HTG', account_id => account($_))") foreach 10, 11;
-my ($one, $five, $ten) = map { account_id($_) } 1, 5, 10;
+my ($one, $five, $ten, $forty) = map { account_id($_) } 1, 5, 10, 40;
+
+# the account of a transfer to or from another ledger, not all of whose events name it
+my $of_transfer = '(SELECT t.account_id FROM bank.transfers AS t WHERE t.transfer_id = e.aggregate_id)';
 
 # an event touches one of these accounts, which may be the bank's
 sub touches
@@ -224,7 +227,7 @@ sub touches
 	my (@accounts) = @_;
 	my $accounts = join(', ', map { "'$_'" } @accounts);
 
-	return "EXISTS (SELECT FROM bank.accounts AS a WHERE a.account_id IN (e.aggregate_id, e.peer_id)
+	return "EXISTS (SELECT FROM bank.accounts AS a WHERE a.account_id IN (e.aggregate_id, e.peer_id, $of_transfer)
 	  AND (a.account_id IN ($accounts) OR a.house_account_id IN ($accounts)))";
 }
 my %filters = (
@@ -234,17 +237,18 @@ my %filters = (
 	underscore => [ "event_types => '{account.limits_changed}'", "e.event_type = 'account.limits_changed'" ],
 	some_types => [
 		"event_types => '{money.withdrawn,transfer.*,*frozen}'",
-		"e.event_type IN ('money.withdrawn', 'transfer.completed', 'account.frozen', 'account.unfrozen')"
+		"e.event_type::text LIKE 'transfer.%' OR e.event_type IN ('money.withdrawn', 'account.frozen', 'account.unfrozen')"
 	],
 	one_account => [ "account_ids => '{$one}'", touches($one) ],
 	two_accounts => [ "account_ids => '{$five,$ten}'", touches($five, $ten) ],
+	of_transfers => [ "account_ids => '{$forty}'", touches($forty) ],
 	no_account => [ "account_ids => '{00000000-0000-7000-8000-00000000abcd}'", 'false' ],
 	cash => [ "account_ids => '{$cash}'", touches($cash) ],
 	vault => [ "account_ids => '{$vault}'", touches($vault) ],
 	owner => [ "owner_ids => '{$owner}'", touches(map { account_id($_) } 10, 11) ],
 	owners => [
 		"owner_ids => '{$owner,00000000-0000-4000-8000-000000000001}'",
-		"EXISTS (SELECT FROM bank.accounts AS a WHERE a.account_id IN (e.aggregate_id, e.peer_id)
+		"EXISTS (SELECT FROM bank.accounts AS a WHERE a.account_id IN (e.aggregate_id, e.peer_id, $of_transfer)
 		  AND a.owner_id IN ('$owner', '00000000-0000-4000-8000-000000000001'))"
 	],
 	yen => [ "currencies => '{JPY}'", "e.currency = 'JPY'" ],

@@ -119,9 +119,11 @@ SQL
 	return;
 }
 
-# Every kind of event, in several currencies, with whatever a row can hold: accounts 1 to 9, keys
-# 'varied 1' to 'varied 6', the fifth one of a refusal; on account 9 an open hold of 70.00 HTG, made
-# under the sixth key, one that has expired and nobody has swept, and one in each other state.
+# Every kind of event, in several currencies, with whatever a row can hold: accounts 1 to 9 and 40, keys
+# 'varied 1' to 'varied 7', the fifth one of a refusal; on account 9 an open hold of 70.00 HTG, made
+# under the sixth key, one that has expired and nobody has swept, and one in each other state; from
+# account 40 transfers to participant north, which is paused, of 10 to 17 HTG in all states, that of 10 HTG
+# made under the seventh key, and to it those that came, in all states.
 sub varied_history
 {
 	my ($node, $database, $schema) = @_;
@@ -172,13 +174,49 @@ SELECT bank_hold(:a9, '5.00 HTG', expires_in => '1 microsecond');
 SELECT bank_expire_holds();
 SELECT bank_hold(:a9, '6.00 HTG', occurred_at => '2024-05-05', expires_in => '1 day');
 SELECT bank_hold(:a9, '7.00 HTG', expires_in => '1 microsecond');
+SELECT bank_create_account(:owner, 'COURANT', 'HTG', account_id => :a40);
+SELECT bank_deposit(:a40, '200.00 HTG');
+SELECT bank_add_participant('north', 'https://north.example/');
+SELECT bank_add_participant('south', 'https://south.example/', deadline => '1 month', house_account => 'vault');
+SELECT bank_rotate_participant_secret('north');
+SELECT bank_pause_participant(name) FROM unnest(ARRAY['north', 'south']) AS name;
+SELECT bank_send(:a40, '10.00 HTG', 'north', 'their account', idempotency_key => 'varied 7',
+  metadata => '{"order": 2}', occurred_at => '2024-06-06');
+SELECT bank_send(:a40, amount::bank_money, 'north', E'their \u00e9 "account" \\') FROM unnest(ARRAY['11 HTG', '12 HTG', '13 HTG', '14 HTG', '15 HTG', '16 HTG', '17 HTG']) AS amount;
+CREATE FUNCTION pg_temp.step(minor bigint, type bank.event_type) RETURNS void LANGUAGE sql AS $$
+  INSERT INTO bank.events (event_id, aggregate_id, version, event_type, amount, currency, balance, data)
+    SELECT pg_catalog.gen_random_uuid(), t.transfer_id, t.version + 1, type, t.amount, t.currency, 0, '{}'
+    FROM bank.transfers AS t WHERE t.amount = minor;
+  DELETE FROM bank.transfer_attempts AS a USING bank.transfers AS t
+    WHERE t.transfer_id = a.transfer_id AND t.amount = minor AND type = 'transfer.in_doubt';
+$$;
+SELECT bank_cancel_transfer(transfer_id) FROM bank_transfers WHERE amount = 11;
+SELECT pg_temp.step(minor, 'transfer.submitted') FROM unnest(ARRAY[1200, 1300, 1400, 1500, 1600, 1700]) AS minor;
+SELECT bank_cancel_transfer(transfer_id) FROM bank_transfers WHERE amount = 13;
+SELECT pg_temp.step(minor, 'transfer.in_doubt') FROM unnest(ARRAY[1400, 1500, 1600, 1700]) AS minor;
+SELECT bank_resolve_transfer(transfer_id, 'completed', reason => E'a\nletter') FROM bank_transfers WHERE amount IN (15, 16, 17);
+SELECT bank_cancel_transfer(transfer_id) FROM bank_transfers WHERE amount IN (16, 17);
+SELECT pg_temp.step(1700, 'transfer.in_doubt');
+SELECT bank_resolve_transfer(transfer_id, 'compensated') FROM bank_transfers WHERE amount = 17;
+UPDATE bank.transfer_attempts SET attempts = 3, absent = true, last_attempt_at = now(), last_status = 500, last_error = E'tab\t'
+  WHERE transfer_id = (SELECT transfer_id FROM bank.transfers WHERE amount = 1300);
+SELECT bank_receive(:t1, :a40, '1.00 HTG', participant => 'north', house_account => 'vault');
+SELECT bank_receive(:t2, :t2, '1.00 EUR', participant => 'north');
+SELECT bank_receive(:t3, :a40, '9000.00 HTG');
+SELECT bank_withdraw(:a40, '9000.00 HTG');
+SELECT bank.cancel_received(:t3, '');
+SELECT bank_deposit(:a40, '9000.00 HTG');
+SELECT bank_cancel_received(:t4, participant => 'south');
+SELECT bank_receive(:t5, :a40, '2.00 HTG');
+SELECT bank_cancel_received(:t5);
 SQL
 
 	$schema //= 'public';
 	$node->safe_psql($database,
 			"SET search_path = $schema;\n"
 		  . "\\set owner '\\'00000000-0000-4000-8000-000000000001\\''\n"
-		  . join('', map { "\\set a$_ '\\'" . account_id($_) . "\\''\n" } 1 .. 9)
+		  . join('', map { "\\set a$_ '\\'" . account_id($_) . "\\''\n" } 1 .. 9, 40)
+		  . join('', map { "\\set t$_ '\\'" . account_id(1000000 + $_) . "\\''\n" } 1 .. 5)
 		  . $sql);
 	return;
 }
@@ -315,7 +353,7 @@ sub errors_logged
 # may be left out (1): a standby has its own idea of how far they are; for a logical copy the
 # transaction ids of events as well ('replica'). What belongs
 # to this very copy of a ledger is never in it: its incarnation, and events as they leave it, which
-# name the database.
+# name the database; nor how old a transfer is by now.
 sub fingerprint
 {
 	my ($node, $database, $without_sequences) = @_;
@@ -340,6 +378,8 @@ SQL
 			    FROM $_->[0] AS t, LATERAL (SELECT "
 			  . ($_->[0] eq 'bank.events' && ($without_sequences // '') eq 'replica'
 				? "(to_jsonb(t) - 'transaction_id')::text"
+				: $_->[0] =~ /\btransfer_list$|\bbank_transfers$/
+				? "(to_jsonb(t) - 'age')::text"
 				: 't::text')
 			  . ') AS l (r)'
 		} @relations);
@@ -365,7 +405,28 @@ sub dump_text
 
 # The invariants, derived from bank.events; one row each that does not hold, with how often.
 my $invariants = <<'SQL';
-WITH stream AS MATERIALIZED (
+WITH saga AS MATERIALIZED (	-- events of transfers to and from other ledgers, whose streams are no accounts
+  SELECT e.*, split_part(e.event_type::text, '.', 2) AS kind, row_number() OVER w AS place, lag(e.position) OVER w AS position_before,
+         lag(e.recorded_at) OVER w AS recorded_before
+  FROM bank.events AS e
+  WHERE e.event_type BETWEEN 'transfer.initiated' AND 'transfer.cancelled'
+     OR (e.event_type = 'transfer.completed' AND e.peer_id IS NULL)
+  WINDOW w AS (PARTITION BY e.aggregate_id ORDER BY e.version, e.position)
+), moves AS MATERIALIZED (
+  SELECT e.metadata ->> 'correlation_id' AS id, array_agg(e.event_type::text ORDER BY e.position) AS moved
+  FROM bank.events AS e
+  WHERE e.metadata ->> 'correlation_id' IN (SELECT s.aggregate_id::text FROM saga AS s)
+    AND NOT EXISTS (SELECT FROM saga AS s WHERE s.position = e.position)
+  GROUP BY 1
+), transfer AS MATERIALIZED (
+  SELECT t.*, m.moved FROM (SELECT s.aggregate_id AS transfer_id, count(*) AS events, max(s.position) AS position, max(s.recorded_at) AS recorded_at,
+         min(s.recorded_at) AS created_at, (array_agg(s.kind ORDER BY s.version DESC))[1] AS last,
+         (array_agg(s.kind ORDER BY s.version))[1] AS first, bool_or(s.kind = 'completed') AS completed,
+         bool_or(s.kind = 'received') AS received, min(s.amount) AS amount, max(s.amount) AS other_amount,
+         (array_agg((s.data ->> 'account_id')::uuid ORDER BY s.version))[1] AS account_id
+  FROM saga AS s GROUP BY s.aggregate_id) AS t
+  LEFT JOIN moves AS m ON m.id = t.transfer_id::text
+), stream AS MATERIALIZED (
   SELECT e.aggregate_id AS account_id, e.version, e.position, e.recorded_at, e.currency, e.balance,
          e.event_type::text AS kind, e.peer_id IS NOT NULL AS movement,
          COALESCE(e.occurred_at, e.recorded_at) AS business_at,
@@ -379,7 +440,7 @@ WITH stream AS MATERIALIZED (
            WHEN 'hold.captured' THEN -(SELECT h.amount FROM bank.events AS h
              WHERE h.hold_id = e.hold_id AND h.event_type = 'hold.created')
            ELSE 0 END AS held_delta
-  FROM bank.events AS e
+  FROM bank.events AS e WHERE NOT EXISTS (SELECT FROM saga AS s WHERE s.position = e.position)
   UNION ALL
   SELECT e.peer_id, e.peer_version, e.position, e.recorded_at, e.currency, e.peer_balance,
          e.event_type::text, true,
@@ -445,7 +506,7 @@ WITH stream AS MATERIALIZED (
       AND (h.resolved_version IS NULL OR s.version < h.resolved_version)
   UNION ALL SELECT 'held and next_expiry of the account are those of its open holds', count(*)
     FROM bank.accounts AS a
-    LEFT JOIN (SELECT account_id, sum(amount) AS held, min(expires_at) AS next_expiry
+    LEFT JOIN (SELECT account_id, sum(amount) AS held, min(expires_at) FILTER (WHERE expires_at < 'infinity') AS next_expiry
                FROM hold WHERE resolutions IS NULL GROUP BY account_id) AS h USING (account_id)
     WHERE a.held <> COALESCE(h.held, 0) OR a.next_expiry IS DISTINCT FROM h.next_expiry
   UNION ALL SELECT 'a closed account has no open holds', count(*)
@@ -488,7 +549,7 @@ WITH stream AS MATERIALIZED (
   UNION ALL SELECT 'bank_trial_balance is zero in every currency', count(*)
     FROM @schema@.bank_trial_balance WHERE debits <> credits
   UNION ALL SELECT 'bank_trial_balance has every currency', count(*)
-    FROM (SELECT DISTINCT currency FROM bank.events) AS e
+    FROM (SELECT DISTINCT currency FROM stream) AS e
     FULL JOIN @schema@.bank_trial_balance AS b USING (currency)
     WHERE b.currency IS NULL OR e.currency IS NULL
   UNION ALL SELECT 'positions and event ids are unique',
@@ -506,6 +567,28 @@ WITH stream AS MATERIALIZED (
     FROM bank.idempotency_keys AS k
     LEFT JOIN bank.events AS e ON e.aggregate_id = k.aggregate_id AND e.version = k.version
     WHERE k.refusal IS NULL
+  UNION ALL SELECT 'versions of a transfer are 1 to n, positions and times in their order', count(*)
+    FROM saga WHERE version <> place OR position <= position_before OR recorded_at < recorded_before
+  UNION ALL SELECT 'a transfer has one amount', count(*)
+    FROM transfer AS t WHERE t.amount <> t.other_amount OR (t.amount IS NULL AND t.first NOT IN ('refused', 'cancelled'))
+  UNION ALL SELECT 'bank.transfers is what the events say', count(*)
+    FROM transfer AS t FULL JOIN bank.transfers AS b USING (transfer_id)
+    WHERE (b.version, b.position, b.recorded_at, b.created_at, b.amount, b.account_id, b.state, b.captured) IS DISTINCT FROM
+          (t.events, t.position, t.recorded_at, t.created_at, COALESCE(t.amount, 0), t.account_id,
+           CASE t.last WHEN 'cancel_requested' THEN CASE WHEN t.completed THEN 'returning' ELSE 'cancelling' END ELSE t.last END,
+           (t.completed OR t.received) AND t.last NOT IN ('compensated', 'cancelled'))
+  UNION ALL SELECT 'a transfer that was sent moves its money as its end says', count(*)
+    FROM transfer AS t WHERE t.first = 'initiated' AND t.moved IS DISTINCT FROM
+      ARRAY['hold.created'] || CASE WHEN t.completed THEN ARRAY['hold.captured'] WHEN t.last = 'rejected' THEN ARRAY['hold.released'] END
+      || CASE WHEN t.last = 'compensated' THEN t.moved[3:3] END
+  UNION ALL SELECT 'what is compensated has come back', count(*)
+    FROM transfer AS t WHERE t.last = 'compensated' AND (t.moved[3] IN ('money.deposited', 'transfer.completed')) IS NOT TRUE
+  UNION ALL SELECT 'a transfer that came moves its money as its end says', count(*)
+    FROM transfer AS t WHERE t.first <> 'initiated' AND t.moved IS DISTINCT FROM
+      CASE WHEN t.received THEN ARRAY['money.deposited'] || CASE WHEN t.last = 'cancelled' THEN ARRAY['money.withdrawn'] END END
+  UNION ALL SELECT 'what the worker has to do is what is under way', count(*)
+    FROM bank.transfers AS t FULL JOIN bank.transfer_attempts AS a USING (transfer_id)
+    WHERE (t.state IN ('reserved', 'submitted', 'cancelling', 'returning')) IS DISTINCT FROM (a.participant IS NOT NULL)
   UNION ALL SELECT 'bank_verify(): ' || invariant, 1 FROM @schema@.bank_verify() WHERE ok IS NOT TRUE
 )
 SELECT invariant, failures FROM finding WHERE failures <> 0
