@@ -30,6 +30,7 @@ SQL_FILES = \
 	sql/events.sql \
 	sql/accounts.sql \
 	sql/holds.sql \
+	sql/principal.sql \
 	sql/views.sql \
 	sql/commands.sql \
 	sql/batch.sql \
@@ -40,7 +41,8 @@ SQL_FILES = \
 	sql/relay.sql \
 	sql/subscriptions.sql \
 	sql/participants.sql \
-	sql/verify.sql
+	sql/verify.sql \
+	sql/privileges.sql
 
 INSTALL_SCRIPT_SQL = $(EXTENSION)--$(EXTVERSION).sql
 DATA = $(wildcard sql/upgrade/$(EXTENSION)--*--*.sql)

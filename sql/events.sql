@@ -9,7 +9,8 @@ CREATE TYPE bank.event_type AS ENUM (
   'account.limits_changed', 'money.deposited', 'money.withdrawn', 'transfer.completed',
   'hold.created', 'hold.captured', 'hold.released', 'hold.expired',
   'transfer.initiated', 'transfer.reserved', 'transfer.submitted', 'transfer.rejected', 'transfer.compensated',
-  'transfer.in_doubt', 'transfer.cancel_requested', 'transfer.received', 'transfer.refused', 'transfer.cancelled'
+  'transfer.in_doubt', 'transfer.cancel_requested', 'transfer.received', 'transfer.refused', 'transfer.kept',
+  'transfer.cancelled'
 );
 COMMENT ON TYPE bank.event_type IS 'What happened; the list is that of src/domain/event.h.';
 
@@ -39,6 +40,7 @@ CREATE TABLE bank.events (
   expires_at timestamptz,
   hold_id uuid,
   limits_before bigint,
+  actor_id integer,
   CONSTRAINT events_pkey PRIMARY KEY (aggregate_id, version),
   CONSTRAINT events_peer_key UNIQUE (peer_id, peer_version),
   CONSTRAINT events_position_key UNIQUE (position)
@@ -69,6 +71,27 @@ COMMENT ON COLUMN bank.events.expires_at IS 'When the hold expires; of hold.crea
 COMMENT ON COLUMN bank.events.hold_id IS 'The hold the event is about: the event_id of its hold.created.';
 COMMENT ON COLUMN bank.events.limits_before IS 'Of account.limits_changed: the version of the event that set the limits before.';
 
+COMMENT ON COLUMN bank.events.actor_id IS 'Who has done it; null in an event that nobody''s command has made.';
+
+CREATE SEQUENCE bank.actors_actor_id_seq AS integer CACHE 1;
+COMMENT ON SEQUENCE bank.actors_actor_id_seq IS 'Numbers of actors.';
+CREATE TABLE bank.actors (
+  actor_id integer NOT NULL DEFAULT pg_catalog.nextval('bank.actors_actor_id_seq'::pg_catalog.regclass),
+  session_user_name text NOT NULL,
+  application_name text NOT NULL,
+  subject text NOT NULL DEFAULT '',
+  owner_id uuid,
+  CONSTRAINT actors_pkey PRIMARY KEY (actor_id)
+);
+ALTER SEQUENCE bank.actors_actor_id_seq OWNED BY bank.actors.actor_id;
+CREATE INDEX actors_who ON bank.actors (session_user_name, application_name, subject);
+COMMENT ON TABLE bank.actors IS 'Who has appended events. The same one may have several rows.';
+COMMENT ON COLUMN bank.actors.actor_id IS 'What events point to.';
+COMMENT ON COLUMN bank.actors.session_user_name IS 'The role that had logged in.';
+COMMENT ON COLUMN bank.actors.application_name IS 'What the session called itself; nobody has verified that.';
+COMMENT ON COLUMN bank.actors.subject IS 'Subject of the verified token, or empty.';
+COMMENT ON COLUMN bank.actors.owner_id IS 'The owner for whom a customer acted; null for staff.';
+
 CREATE INDEX events_transaction ON bank.events (transaction_id);
 
 -- One outcome per idempotency key. The outcome is an event, named by its place
@@ -94,6 +117,8 @@ COMMENT ON COLUMN bank.idempotency_keys.refusal IS 'The outcome when it is a ref
 SELECT pg_catalog.pg_extension_config_dump('bank.events', 'WHERE true ORDER BY position');
 SELECT pg_catalog.pg_extension_config_dump('bank.events_position_seq', '');
 SELECT pg_catalog.pg_extension_config_dump('bank.idempotency_keys', '');
+SELECT pg_catalog.pg_extension_config_dump('bank.actors', '');
+SELECT pg_catalog.pg_extension_config_dump('bank.actors_actor_id_seq', '');
 
 CREATE FUNCTION bank.events_refuse_change() RETURNS trigger
   LANGUAGE c AS 'MODULE_PATHNAME', 'bank_events_refuse_change';

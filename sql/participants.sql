@@ -96,6 +96,7 @@ COMMENT ON FUNCTION bank.webhook_signed(bytea, text, text, text, text) IS
 
 CREATE FUNCTION bank.parse_money(amount text, currency text) RETURNS @extschema@.bank_money
   LANGUAGE sql STABLE PARALLEL SAFE
+  SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
   SELECT (amount || ' ' || currency)::@extschema@.bank_money;
 END;
@@ -373,6 +374,7 @@ COMMENT ON COLUMN @extschema@.bank_participant_answer.body IS 'JSON.';
 
 CREATE FUNCTION bank.participant_problem(status integer, problem text) RETURNS @extschema@.bank_participant_answer
   LANGUAGE sql IMMUTABLE PARALLEL SAFE
+  SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
   SELECT status, pg_catalog.jsonb_build_object('error', problem)::text;
 END;
@@ -453,10 +455,6 @@ BEGIN
         OR pg_catalog.jsonb_typeof(request -> 'currency') IS DISTINCT FROM 'string'
         OR pg_catalog.jsonb_typeof(request -> 'to_account') IS DISTINCT FROM 'string') THEN
         problem := 'amount, currency and to_account must be strings';
-      ELSIF request ->> 'action' = 'cancel' AND (
-        pg_catalog.jsonb_typeof(request -> 'cancel') IS DISTINCT FROM 'number'
-        OR request ->> 'cancel' !~ '^[1-9][0-9]{0,17}$') THEN
-        problem := 'cancel must be a whole number';
       END IF;
     END IF;
   EXCEPTION WHEN OTHERS THEN
@@ -469,7 +467,7 @@ BEGIN
   BEGIN
     CASE request ->> 'action'
       WHEN 'receive' THEN answer := bank.answer_receive(id, p.name, p.house_account, request);
-      WHEN 'cancel' THEN answer := bank.cancel_received(id, p.name, (request ->> 'cancel')::bigint);
+      WHEN 'cancel' THEN answer := bank.cancel_received(id, p.name);
       WHEN 'status' THEN answer := bank.transfer_answer(id, p.name);
       ELSE RETURN bank.participant_problem(400, 'action must be receive, status or cancel');
     END CASE;

@@ -152,7 +152,7 @@ SELECT pg_catalog.pg_extension_config_dump('bank.transfer_attempts', '');
 
 CREATE VIEW bank.transfer_list AS
   SELECT t.transfer_id,
-         CASE WHEN t.state IN ('received', 'refused', 'cancelled') THEN 'in' ELSE 'out' END AS direction,
+         CASE WHEN t.state IN ('received', 'kept', 'refused', 'cancelled') THEN 'in' ELSE 'out' END AS direction,
          t.state, NULLIF(t.participant, '') AS participant, t.account_id, NULLIF(t.destination, '') AS destination,
          CASE WHEN t.amount > 0 THEN bank.minor_to_numeric(t.amount, t.currency) END AS amount,
          CASE WHEN t.amount > 0 THEN t.currency END AS currency,
@@ -165,11 +165,15 @@ CREATE VIEW bank.transfer_list AS
   LEFT JOIN bank.transfer_attempts AS a ON a.transfer_id = t.transfer_id;
 COMMENT ON VIEW bank.transfer_list IS 'What bank_transfers shows.';
 
-CREATE VIEW @extschema@.bank_transfers AS SELECT t.* FROM bank.transfer_list AS t;
+CREATE VIEW @extschema@.bank_transfers WITH (security_barrier) AS
+  SELECT t.* FROM bank.transfer_list AS t
+  WHERE (SELECT bank.sees_all()) OR EXISTS (
+    SELECT FROM bank.accounts AS a
+    WHERE a.account_id = t.account_id AND a.owner_id = (SELECT bank.current_owner()));
 COMMENT ON VIEW @extschema@.bank_transfers IS 'Every transfer to or from another ledger, and how far it is.';
 COMMENT ON COLUMN @extschema@.bank_transfers.transfer_id IS 'Identifier, the same in both ledgers; of one that was sent, also that of its hold.';
 COMMENT ON COLUMN @extschema@.bank_transfers.direction IS 'out: sent by this ledger; in: it came from another one.';
-COMMENT ON COLUMN @extschema@.bank_transfers.state IS 'out: reserved, submitted, cancelling, completed, returning, compensated, rejected or in_doubt; in: received, refused or cancelled.';
+COMMENT ON COLUMN @extschema@.bank_transfers.state IS 'out: reserved, submitted, cancelling, completed, returning, compensated, rejected or in_doubt; in: received, kept, refused or cancelled.';
 COMMENT ON COLUMN @extschema@.bank_transfers.participant IS 'The other ledger.';
 COMMENT ON COLUMN @extschema@.bank_transfers.account_id IS 'The account here.';
 COMMENT ON COLUMN @extschema@.bank_transfers.destination IS 'The account there, as it was named; of one that was sent.';
@@ -242,7 +246,7 @@ CREATE FUNCTION @extschema@.bank_receive(
 ) RETURNS @extschema@.bank_transfers
   LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'bank_sql_receive';
 COMMENT ON FUNCTION @extschema@.bank_receive(uuid, uuid, @extschema@.bank_money, bigint, text, timestamptz, jsonb, text, text) IS
-  'Takes money from another ledger, once for each transfer_id: called again it answers as the transfer is by then. What the account cannot take is not an error: the transfer is refused, for ever. expected_version is the account''s. Errors: BK001, BK006, BK007, BK016 to BK019, BK021, BK030.';
+  'Takes money from another ledger, once for each transfer_id: called again it answers as the transfer is by then. What the account cannot take is not an error: the transfer is refused, for ever. expected_version is the account''s. Errors: BK001, BK006, BK007, BK016 to BK019, BK021, BK030, BK031.';
 REVOKE ALL ON FUNCTION @extschema@.bank_receive(uuid, uuid, @extschema@.bank_money, bigint, text, timestamptz, jsonb, text, text) FROM PUBLIC;
 
 CREATE FUNCTION @extschema@.bank_cancel_received(
@@ -255,14 +259,15 @@ CREATE FUNCTION @extschema@.bank_cancel_received(
 ) RETURNS @extschema@.bank_transfers
   LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'bank_sql_cancel_received';
 COMMENT ON FUNCTION @extschema@.bank_cancel_received(uuid, bigint, text, timestamptz, jsonb, text) IS
-  'Gives back the money of a transfer that came, or sees to it that one that has not come never will. expected_version is the transfer''s. Errors: BK002, BK004, BK006, BK007, BK016 to BK018, BK021, BK030.';
+  'Gives back the money of a transfer that came, or sees to it that one that has not come never will. expected_version is the transfer''s. Errors: BK002, BK004, BK006, BK007, BK016 to BK018, BK021, BK030, BK031.';
 REVOKE ALL ON FUNCTION @extschema@.bank_cancel_received(uuid, bigint, text, timestamptz, jsonb, text) FROM PUBLIC;
 
 CREATE FUNCTION @extschema@.bank_transfer_status(transfer_id uuid) RETURNS @extschema@.bank_transfers
   LANGUAGE sql STABLE STRICT SECURITY DEFINER PARALLEL SAFE
   SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
-  SELECT t.* FROM bank.transfer_list AS t WHERE t.transfer_id = bank_transfer_status.transfer_id;
+  SELECT t.* FROM bank.transfer_list AS t WHERE t.transfer_id = bank_transfer_status.transfer_id
+    AND bank.sees_account(t.account_id);
 END;
 COMMENT ON FUNCTION @extschema@.bank_transfer_status(uuid) IS 'How far a transfer is, sent or received; null when it is not known here.';
 REVOKE ALL ON FUNCTION @extschema@.bank_transfer_status(uuid) FROM PUBLIC;
@@ -281,20 +286,20 @@ COMMENT ON FUNCTION bank.receive(uuid, uuid, @extschema@.bank_money, text, text,
   'Takes money from a participant, or refuses it for the error that is given.';
 REVOKE ALL ON FUNCTION bank.receive(uuid, uuid, @extschema@.bank_money, text, text, text, text) FROM PUBLIC;
 
-CREATE FUNCTION bank.cancel_received(transfer_id uuid, participant text, cancel bigint) RETURNS bank.transfer_answer
+CREATE FUNCTION bank.cancel_received(transfer_id uuid, participant text) RETURNS bank.transfer_answer
   LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'bank_sql_answer_cancel';
-COMMENT ON FUNCTION bank.cancel_received(uuid, text, bigint) IS
-  'Gives money back to a participant, as far as that is possible. What is not possible for the cancel with this number never is: a late repetition of it must not move what the sender has given up.';
-REVOKE ALL ON FUNCTION bank.cancel_received(uuid, text, bigint) FROM PUBLIC;
+COMMENT ON FUNCTION bank.cancel_received(uuid, text) IS 'Gives money back to a participant; where that is not possible, neither is it later.';
+REVOKE ALL ON FUNCTION bank.cancel_received(uuid, text) FROM PUBLIC;
 
 CREATE FUNCTION bank.transfer_answer(transfer_id uuid, participant text) RETURNS bank.transfer_answer
   LANGUAGE sql STABLE PARALLEL SAFE
+  SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
-  SELECT COALESCE(t.state, 'unknown'), NULLIF(t.code, ''), NULL::text
+  SELECT CASE t.state WHEN 'kept' THEN 'received' ELSE COALESCE(t.state, 'unknown') END, NULLIF(t.code, ''), NULL::text
   FROM (VALUES (true)) AS always (always)
   LEFT JOIN bank.transfers AS t
     ON t.transfer_id = transfer_answer.transfer_id AND t.participant = transfer_answer.participant
-       AND t.state IN ('received', 'refused', 'cancelled');
+       AND t.state IN ('received', 'kept', 'refused', 'cancelled');
 END;
 COMMENT ON FUNCTION bank.transfer_answer(uuid, text) IS 'What has become here of a transfer of a participant.';
 REVOKE ALL ON FUNCTION bank.transfer_answer(uuid, text) FROM PUBLIC;

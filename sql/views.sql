@@ -9,7 +9,7 @@ CREATE VIEW bank.stream AS
               WHEN e.event_type IN ('money.withdrawn', 'transfer.completed', 'hold.captured')
               THEN -e.amount ELSE e.amount END AS delta,
          e.amount, e.balance, COALESCE(e.held, 0) AS held, e.expires_at, e.currency, e.recorded_at,
-         COALESCE(e.occurred_at, e.recorded_at) AS business_at, e.metadata
+         COALESCE(e.occurred_at, e.recorded_at) AS business_at, e.metadata, true AS own
   FROM bank.events AS e
   UNION ALL
   SELECT e.peer_id, e.peer_version, e.position, e.event_id, e.event_type,
@@ -17,7 +17,7 @@ CREATE VIEW bank.stream AS
          CASE WHEN e.event_type IN ('money.withdrawn', 'transfer.completed', 'hold.captured')
               THEN e.amount ELSE -e.amount END,
          e.amount, e.peer_balance, COALESCE(e.peer_held, 0), e.expires_at, e.currency, e.recorded_at,
-         COALESCE(e.occurred_at, e.recorded_at), e.metadata
+         COALESCE(e.occurred_at, e.recorded_at), e.metadata, false
   FROM bank.events AS e
   WHERE e.peer_id IS NOT NULL;
 COMMENT ON VIEW bank.stream IS
@@ -52,7 +52,9 @@ CREATE VIEW bank.account_list AS
   GROUP BY a.house_account_id, a.currency, a.house_code;
 COMMENT ON VIEW bank.account_list IS 'What bank_accounts shows.';
 
-CREATE VIEW @extschema@.bank_accounts AS SELECT a.* FROM bank.account_list AS a;
+CREATE VIEW @extschema@.bank_accounts WITH (security_barrier) AS
+  SELECT a.* FROM bank.account_list AS a
+  WHERE (SELECT bank.sees_all()) OR a.owner_id = (SELECT bank.current_owner());
 COMMENT ON VIEW @extschema@.bank_accounts IS
   'Current state of every account. House accounts are added up over their stripes; their balance may be negative and nothing bounds what is available.';
 COMMENT ON COLUMN @extschema@.bank_accounts.account_id IS 'Identifier (UUID version 7; version 8 for house accounts).';
@@ -97,7 +99,11 @@ CREATE VIEW bank.event_list AS
            || COALESCE(e.data, '{}'::jsonb) AS event_data,
          e.metadata,
          COALESCE(e.occurred_at, e.recorded_at) AS occurred_at,
-         e.recorded_at
+         e.recorded_at,
+         (SELECT pg_catalog.jsonb_strip_nulls(pg_catalog.jsonb_build_object(
+                   'session_user', a.session_user_name, 'application_name', a.application_name,
+                   'subject', NULLIF(a.subject, ''), 'owner_id', a.owner_id))
+          FROM bank.actors AS a WHERE a.actor_id = e.actor_id) AS actor
   FROM bank.events AS e;
 COMMENT ON VIEW bank.event_list IS 'What bank_events shows.';
 
@@ -115,6 +121,7 @@ COMMENT ON COLUMN @extschema@.bank_events.event_data IS 'What happened, as a JSO
 COMMENT ON COLUMN @extschema@.bank_events.metadata IS 'What the caller added to the command.';
 COMMENT ON COLUMN @extschema@.bank_events.occurred_at IS 'Business time: as given, else recorded_at.';
 COMMENT ON COLUMN @extschema@.bank_events.recorded_at IS 'When the event was appended.';
+COMMENT ON COLUMN @extschema@.bank_events.actor IS 'Who has done it: session_user, application_name, subject of the verified token, owner_id for whom a customer acted.';
 
 CREATE VIEW bank.hold_list AS
   SELECT h.hold_id, h.account_id, h.currency,
@@ -129,7 +136,11 @@ CREATE VIEW bank.hold_list AS
   FROM bank.holds AS h;
 COMMENT ON VIEW bank.hold_list IS 'What bank_holds shows.';
 
-CREATE VIEW @extschema@.bank_holds AS SELECT h.* FROM bank.hold_list AS h;
+CREATE VIEW @extschema@.bank_holds WITH (security_barrier) AS
+  SELECT h.* FROM bank.hold_list AS h
+  WHERE (SELECT bank.sees_all()) OR EXISTS (
+    SELECT FROM bank.accounts AS a
+    WHERE a.account_id = h.account_id AND a.owner_id = (SELECT bank.current_owner()));
 COMMENT ON VIEW @extschema@.bank_holds IS 'Every hold, and what became of it.';
 COMMENT ON COLUMN @extschema@.bank_holds.hold_id IS 'Identifier of the hold: the event_id that bank_hold returned.';
 COMMENT ON COLUMN @extschema@.bank_holds.account_id IS 'The account whose money is reserved.';

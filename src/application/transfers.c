@@ -9,6 +9,7 @@
 #include "application/transfers.h"
 
 #include "application/accounts.h"
+#include "application/authority.h"
 #include "domain/hold.h"
 #include "ports/clock.h"
 #include "ports/event_store.h"
@@ -80,6 +81,14 @@ bank_transfers_deadline(int64_t at, int64_t duration)
 	return bank_add_int64(at, duration, &deadline) ? deadline : INT64_MAX - 1;
 }
 
+/* No participant has a name that is too long; NULL: nobody is named. BK031. */
+static bool
+bank_transfers_check_name(const char *participant, BankError *error)
+{
+	return participant == NULL || strlen(participant) < BANK_PARTICIPANT_TEXT ||
+		bank_error_set(error, BANK_PARTICIPANT_NOT_FOUND, "Its name is too long.");
+}
+
 /* Find a participant. BK031. */
 static bool
 bank_transfers_participant(const char *name, int64_t *deadline,
@@ -122,8 +131,8 @@ bank_transfers_send(const BankNewTransfer *arguments, const BankOptions *options
 		!bank_transfer_check_destination(arguments->destination, strlen(arguments->destination),
 										 error))
 		return false;
-	if (strlen(arguments->participant) >= BANK_PARTICIPANT_TEXT)
-		return bank_error_set(error, BANK_PARTICIPANT_NOT_FOUND, "Its name is too long.");
+	if (!bank_transfers_check_name(arguments->participant, error))
+		return false;
 	if (arguments->deadline_in != NULL && (*arguments->deadline_in <= 0 ||
 										   *arguments->deadline_in > BANK_HOLD_LONGEST))
 		return bank_error_set(error, BANK_INVALID_DATE,
@@ -142,6 +151,7 @@ bank_transfers_send(const BankNewTransfer *arguments, const BankOptions *options
 	if (!bank_account_check_amount(arguments->amount, error) ||
 		!bank_transfers_participant(arguments->participant, &duration, terms->house_code,
 									error) ||
+		!bank_authority_check_own(arguments->from_account, error) ||
 		!bank_accounts_lock(arguments->from_account, &locked, error))
 		return false;
 	at = bank_accounts_settle(all, 1);
@@ -191,9 +201,11 @@ typedef struct BankTransferSides
 	BankLocked	account;
 	BankLocked	house;
 	bool		has_house;
-	bool		misconfigured;	/* it is the house account that was refused */
+	bool		not_final;		/* what was refused is no rule of the account */
 	BankEvent	movement;
 	int64_t		at;
+	bool		has_occurred_at;
+	int64_t		occurred_at;
 } BankTransferSides;
 
 /* The time of a step that moves money: not before the last event of any stream it touches. */
@@ -213,9 +225,27 @@ bank_transfers_settle(const BankTransfer *transfer, BankTransferSides *sides)
 }
 
 /*
+ * The business time of the movement: as asked for; else the time of the step, but not before the
+ * hold (NULL: none) that it resolves, which may have been made for a time to come.
+ */
+static int64_t
+bank_transfers_business_time(const BankOptions *options, const BankHold *hold,
+							 BankTransferSides *sides)
+{
+	sides->has_occurred_at = options->has_occurred_at;
+	sides->occurred_at = options->occurred_at;
+	if (!sides->has_occurred_at && hold != NULL && sides->at < hold->created_at)
+	{
+		sides->has_occurred_at = true;
+		sides->occurred_at = hold->created_at;
+	}
+	return sides->has_occurred_at ? sides->occurred_at : sides->at;
+}
+
+/*
  * Decide on the event of the account that goes with an event of the transfer, and lock what it
  * needs. Money that comes back to an account which cannot take it goes to the house account
- * "suspense". BK001..BK005, BK013, BK015.
+ * "suspense". BK001..BK006, BK013, BK015.
  */
 static bool
 bank_transfers_move(const BankTransfer *transfer, BankEventType type, const BankOptions *options,
@@ -236,17 +266,24 @@ bank_transfers_move(const BankTransfer *transfer, BankEventType type, const Bank
 	if (sides->has_house &&
 		!bank_accounts_lock_house(transfer->house_code, currency, &sides->house, error))
 	{
-		sides->misconfigured = true;
+		sides->not_final = true;
 		return false;
 	}
 	bank_transfers_settle(transfer, sides);
-	business_at = options->has_occurred_at ? options->occurred_at : sides->at;
+	if (type == BANK_EVENT_TRANSFER_RECEIVED &&
+		!bank_accounts_check_version(&sides->account, options, error))
+	{
+		sides->not_final = true;
+		return false;
+	}
+	business_at = bank_transfers_business_time(options, NULL, sides);
 	switch (type)
 	{
 		case BANK_EVENT_TRANSFER_COMPLETED:
 		case BANK_EVENT_TRANSFER_REJECTED:
 			if (!bank_store_find_hold(&transfer->id, &hold))
 				return bank_error_set(error, BANK_HOLD_NOT_FOUND, "%s", "");
+			business_at = bank_transfers_business_time(options, &hold, sides);
 			return type == BANK_EVENT_TRANSFER_COMPLETED ?
 				bank_hold_decide_capture(&hold, account, house, &amount, sides->at, business_at,
 										 &sides->movement, error) :
@@ -264,7 +301,7 @@ bank_transfers_move(const BankTransfer *transfer, BankEventType type, const Bank
 				return true;
 			if (!bank_accounts_lock_house("suspense", currency, &sides->account, error))
 				return false;
-			bank_accounts_settle_at(&sides->account, sides->at);
+			bank_transfers_settle(transfer, sides);
 			return bank_account_decide_movement(BANK_EVENT_TRANSFERRED, house, account, &amount,
 												&sides->movement, error);
 	}
@@ -297,8 +334,8 @@ bank_transfers_append(BankTransfer *transfer, BankEvent *event, BankTransferTerm
 		}
 		bank_transfers_complete(movement, at,
 								bank_store_correlate(options->metadata, &transfer->id));
-		movement->has_occurred_at = options->has_occurred_at;
-		movement->occurred_at = options->occurred_at;
+		movement->has_occurred_at = sides->has_occurred_at;
+		movement->occurred_at = sides->occurred_at;
 		if (event->type != BANK_EVENT_TRANSFER_REJECTED)
 		{
 			terms->has_account = true;
@@ -357,7 +394,8 @@ bank_transfers_lock_sent(const BankUuid *transfer_id, BankTransfer *transfer, Ba
 	char		id[BANK_UUID_TEXT];
 
 	bank_store_lock_transfer(transfer_id, transfer);
-	if (transfer->version > 0 && bank_transfer_is_outgoing(transfer->state))
+	if (transfer->version > 0 && bank_transfer_is_outgoing(transfer->state) &&
+		bank_authority_owns_transfer(transfer))
 		return true;
 	bank_uuid_format(transfer_id, id);
 	return bank_error_set(error, BANK_TRANSFER_NOT_FOUND, "Transfer: %s", id);
@@ -448,7 +486,7 @@ bank_transfers_resolve(const BankUuid *transfer_id, const char *state, const cha
 			return bank_error_set(error, BANK_INVALID_RESOLUTION,
 								  "The state is completed, rejected, compensated or submitted.");
 	}
-	if (!bank_command_check(options, error))
+	if (!bank_command_check(options, error) || !bank_authority_check_staff(error))
 		return false;
 	bank_transfers_text(terms->reason, sizeof(terms->reason), reason);
 	bank_request_begin(&outcome->request, "resolve_transfer", options);
@@ -552,7 +590,7 @@ bank_transfers_come(const BankIncoming *arguments, BankTransfer *transfer,
 	memcpy(transfer->house_code, terms->house_code, sizeof(transfer->house_code));
 }
 
-/* See transfers.h. BK006, BK007, BK016..BK019, BK021, BK030. */
+/* See transfers.h. BK006, BK007, BK016..BK019, BK021, BK030, BK031. */
 bool
 bank_transfers_receive(const BankIncoming *arguments, const BankOptions *options,
 					   BankOutcome *outcome, BankError *error)
@@ -572,7 +610,9 @@ bank_transfers_receive(const BankIncoming *arguments, const BankOptions *options
 	if (arguments->house_account == NULL)
 		return bank_command_missing("house_account", error);
 	if (!bank_command_check(options, error) ||
-		!bank_house_code_check(arguments->house_account, strlen(arguments->house_account), error))
+		!bank_house_code_check(arguments->house_account, strlen(arguments->house_account), error) ||
+		!bank_authority_check_staff(error) ||
+		!bank_transfers_check_name(arguments->participant, error))
 		return false;
 	bank_request_begin(&outcome->request, "receive", options);
 	bank_request_uuid(&outcome->request, arguments->transfer_id);
@@ -603,7 +643,7 @@ bank_transfers_receive(const BankIncoming *arguments, const BankOptions *options
 		!bank_transfers_move(&transfer, BANK_EVENT_TRANSFER_RECEIVED, options, sides, &refusal))
 	{
 		*error = refusal;
-		return !sides->misconfigured &&
+		return !sides->not_final &&
 			bank_transfers_refuse(&transfer, terms, &refusal, options, outcome, error);
 	}
 	if (sides->account.account.opening.type == BANK_TYPE_HOUSE)
@@ -611,28 +651,27 @@ bank_transfers_receive(const BankIncoming *arguments, const BankOptions *options
 		bank_error_set(&refusal, BANK_INVALID_ACCOUNT_TYPE, "It is a house account.");
 		return bank_transfers_refuse(&transfer, terms, &refusal, options, outcome, error);
 	}
-	if (!bank_accounts_check_version(&sides->account, options, error) ||
-		!bank_transfer_decide(&transfer, BANK_EVENT_TRANSFER_RECEIVED, terms, &outcome->event,
+	if (!bank_transfer_decide(&transfer, BANK_EVENT_TRANSFER_RECEIVED, terms, &outcome->event,
 							  error))
 		return false;
 	bank_transfers_append(&transfer, &outcome->event, terms, sides, options);
 	return true;
 }
 
-/* See transfers.h. BK006, BK007, BK016..BK018, BK021, BK030. */
+/* See transfers.h. BK002, BK004, BK006, BK007, BK016..BK018, BK021, BK030, BK031. */
 bool
-bank_transfers_cancel_received(const BankUuid *transfer_id, const char *participant,
+bank_transfers_cancel_received(const BankUuid *transfer_id, const char *participant, bool final,
 							   const BankOptions *options, BankOutcome *outcome, BankError *error)
 {
 	BankIncoming same = {transfer_id, NULL, NULL, participant, "", NULL};
 	BankTransfer transfer;
 	BankTransferTerms *terms = bank_transfers_terms();
-	BankError	refusal;
 	bool		done;
 
 	if (transfer_id == NULL)
 		return bank_command_missing("transfer_id", error);
-	if (!bank_command_check(options, error))
+	if (!bank_command_check(options, error) || !bank_transfers_check_name(participant, error) ||
+		!bank_authority_check_staff(error))
 		return false;
 	bank_request_begin(&outcome->request, "cancel_received", options);
 	bank_request_uuid(&outcome->request, transfer_id);
@@ -641,7 +680,6 @@ bank_transfers_cancel_received(const BankUuid *transfer_id, const char *particip
 		return false;
 	if (done)
 		return true;
-	error->code = BANK_OK;
 	bank_store_lock_transfer(transfer_id, &transfer);
 	if (transfer.version > 0 && (transfer.state != BANK_TRANSFER_RECEIVED ||
 								 !bank_transfers_same(&transfer, &same)))
@@ -659,13 +697,14 @@ bank_transfers_cancel_received(const BankUuid *transfer_id, const char *particip
 	if (transfer.version == 0)
 		bank_transfers_come(&same, &transfer, terms);
 	if (bank_transfers_step(&transfer, BANK_EVENT_TRANSFER_CANCELLED, terms, options,
-							&outcome->event, &refusal))
+							&outcome->event, error))
 		return true;
 	/* the account has not got it, or cannot give it: it stays where it is */
-	*error = refusal;
-	bank_store_last_event(&transfer, &outcome->event);
-	outcome->replayed = true;
-	return true;
+	if (!final)
+		return false;
+	bank_transfers_why(terms, error);
+	return bank_transfers_step(&transfer, BANK_EVENT_TRANSFER_KEPT, terms, options,
+							   &outcome->event, error);
 }
 
 /* See transfers.h. */
@@ -684,8 +723,8 @@ bank_transfers_submit(const BankUuid *transfer_id)
 
 /* See transfers.h. */
 bool
-bank_transfers_conclude(const BankUuid *transfer_id, BankTransferAnswer answer, const char *code,
-						const char *reason)
+bank_transfers_conclude(const BankUuid *transfer_id, BankTransferAction asked,
+						BankTransferAnswer answer, const char *code, const char *reason)
 {
 	BankTransfer transfer;
 	BankTransferTerms *terms = bank_transfers_terms();
@@ -694,7 +733,7 @@ bank_transfers_conclude(const BankUuid *transfer_id, BankTransferAnswer answer, 
 	BankError	ignored;
 
 	bank_store_lock_transfer(transfer_id, &transfer);
-	type = bank_transfer_conclude(transfer.state, answer);
+	type = bank_transfer_conclude(transfer.state, asked, answer);
 	if (type == BANK_EVENT_UNKNOWN)
 		return false;
 	bank_transfers_text(terms->code, sizeof(terms->code), code);

@@ -59,18 +59,23 @@ extern bool bank_transfers_receive(const BankIncoming *arguments, const BankOpti
 
 /*
  * Give it back, or never take it if it is not known. When the account has not got it any
- * more the outcome is that it stays received; *error then says why, with true returned.
+ * more that is an error; or, where the answer is to be final, an outcome, transfer.kept: then
+ * it is never given back, lest a request that comes late undo what the sender was told.
  */
 extern bool bank_transfers_cancel_received(const BankUuid *transfer_id, const char *participant,
-										   const BankOptions *options, BankOutcome *outcome,
-										   BankError *error);
+										   bool final, const BankOptions *options,
+										   BankOutcome *outcome, BankError *error);
 
 /* Record that it is about to be sent; false: it is no longer to be. */
 extern bool bank_transfers_submit(const BankUuid *transfer_id);
 
-/* What the participant has said, with code and reason if it gave any; false: it decides nothing. */
-extern bool bank_transfers_conclude(const BankUuid *transfer_id, BankTransferAnswer answer,
-									const char *code, const char *reason);
+/*
+ * What the participant has said when it was asked this, with code and reason if it gave any; false:
+ * it decides nothing.
+ */
+extern bool bank_transfers_conclude(const BankUuid *transfer_id, BankTransferAction asked,
+									BankTransferAnswer answer, const char *code,
+									const char *reason);
 
 /* The deadline has passed; false: it has not, or the transfer is done with. */
 extern bool bank_transfers_expire(const BankUuid *transfer_id);

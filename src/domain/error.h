@@ -61,7 +61,8 @@
 	X(BANK_PARTICIPANT_EXISTS, "BK032", "Participant already exists") \
 	X(BANK_PARTICIPANT_IN_USE, "BK032", "Participant has unresolved transfers") \
 	X(BANK_INVALID_PARTICIPANT, "BK033", "Invalid participant") \
-	X(BANK_INVALID_DESTINATION, "BK034", "Invalid destination")
+	X(BANK_INVALID_DESTINATION, "BK034", "Invalid destination") \
+	X(BANK_NOT_ALLOWED, "BK035", "Not allowed")
 
 typedef enum BankErrorCode
 {

@@ -44,6 +44,7 @@
 	X(BANK_EVENT_TRANSFER_CANCEL_REQUESTED, "transfer.cancel_requested") \
 	X(BANK_EVENT_TRANSFER_RECEIVED, "transfer.received") \
 	X(BANK_EVENT_TRANSFER_REFUSED, "transfer.refused") \
+	X(BANK_EVENT_TRANSFER_KEPT, "transfer.kept") \
 	X(BANK_EVENT_TRANSFER_CANCELLED, "transfer.cancelled")
 
 typedef enum BankEventType

@@ -53,6 +53,7 @@ static const struct
 	{BANK_TRANSFER_NONE, BANK_EVENT_TRANSFER_REFUSED, BANK_TRANSFER_REFUSED},
 	{BANK_TRANSFER_NONE, BANK_EVENT_TRANSFER_CANCELLED, BANK_TRANSFER_CANCELLED},
 	{BANK_TRANSFER_RECEIVED, BANK_EVENT_TRANSFER_CANCELLED, BANK_TRANSFER_CANCELLED},
+	{BANK_TRANSFER_RECEIVED, BANK_EVENT_TRANSFER_KEPT, BANK_TRANSFER_KEPT},
 };
 
 /* Stored name of a state; must not be BANK_TRANSFER_NONE. */
@@ -142,17 +143,21 @@ bank_transfer_action(BankTransferState state, bool asked, bool absent)
 }
 
 /*
- * See transfer.h. A participant that has received, refused or cancelled a transfer stays
- * with that, whatever it is asked later (but that what it has received it may cancel), so an
- * answer decides whichever question it belongs to. "unknown" never decides: the request
- * may still be on its way.
+ * See transfer.h. A participant that has refused or cancelled a transfer stays with that, and so
+ * does one that has answered a cancel with "received": whatever arrives there later,
+ * or late, finds the same. So an answer decides however old it is; but while a cancel is under
+ * way, "received" only as the answer to a cancel, for what has been received can
+ * still be given back. "unknown" never decides: the request may still be on its way.
  */
 BankEventType
-bank_transfer_conclude(BankTransferState state, BankTransferAnswer answer)
+bank_transfer_conclude(BankTransferState state, BankTransferAction asked,
+					   BankTransferAnswer answer)
 {
 	bool		never = answer == BANK_ANSWER_REFUSED || answer == BANK_ANSWER_CANCELLED;
 
 	if (answer == BANK_ANSWER_NONE || answer == BANK_ANSWER_UNKNOWN)
+		return BANK_EVENT_UNKNOWN;
+	if (!never && state != BANK_TRANSFER_SUBMITTED && asked != BANK_ACTION_CANCEL)
 		return BANK_EVENT_UNKNOWN;
 	if (state == BANK_TRANSFER_SUBMITTED || state == BANK_TRANSFER_CANCELLING)
 		return never ? BANK_EVENT_TRANSFER_REJECTED : BANK_EVENT_TRANSFER_COMPLETED;

@@ -30,6 +30,7 @@
 	X(BANK_TRANSFER_REJECTED, "rejected")		/* it never will have it: released; final */ \
 	X(BANK_TRANSFER_IN_DOUBT, "in_doubt")		/* not known at the deadline: for an operator */ \
 	X(BANK_TRANSFER_RECEIVED, "received")		/* credited here */ \
+	X(BANK_TRANSFER_KEPT, "kept")				/* credited; not given back when asked; final */ \
 	X(BANK_TRANSFER_REFUSED, "refused")			/* not taken, now and for ever; final */ \
 	X(BANK_TRANSFER_CANCELLED, "cancelled")		/* given back, or never to be taken; final */
 
@@ -133,10 +134,11 @@ extern BankTransferState bank_transfer_next(BankTransferState state, bool captur
 extern BankTransferAction bank_transfer_action(BankTransferState state, bool asked, bool absent);
 
 /*
- * The event that an answer to a question leads to; BANK_EVENT_UNKNOWN when it decides
+ * The event that an answer to this question leads to; BANK_EVENT_UNKNOWN when it decides
  * nothing, and the participant is to be asked again.
  */
-extern BankEventType bank_transfer_conclude(BankTransferState state, BankTransferAnswer answer);
+extern BankEventType bank_transfer_conclude(BankTransferState state, BankTransferAction asked,
+											BankTransferAnswer answer);
 
 /* The event that reaching the deadline leads to. */
 extern BankEventType bank_transfer_expire(BankTransferState state);

@@ -3,6 +3,7 @@
  *		The ports of the use cases, in memory.
  */
 #include "fake_store.h"
+#include "ports/principal.h"
 
 #include <stdarg.h>
 #include <stddef.h>
@@ -205,7 +206,7 @@ bool
 bank_store_identifier_taken(const BankUuid *account_id)
 {
 	fake_note("exists ");
-	return fake_find(account_id) != NULL;
+	return fake_find(account_id) != NULL || fake_transfer(account_id) != NULL;
 }
 
 bool
@@ -825,4 +826,39 @@ fake_free(void)
 		free(fake_chunks);
 		fake_chunks = next;
 	}
+}
+
+/* --- ports/principal.h: staff, unless the test says otherwise --- */
+
+bool		fake_is_customer;
+BankUuid	fake_owner;
+
+bool
+bank_principal_is_customer(void)
+{
+	return fake_is_customer;
+}
+
+bool
+bank_principal_owner(BankUuid *owner_id)
+{
+	*owner_id = fake_owner;
+	return true;
+}
+
+bool
+bank_principal_owns(const BankUuid *owner_id, const BankUuid *account_id)
+{
+	const BankAccount *account = fake_find(account_id);
+
+	return account != NULL && account->opening.has_owner &&
+		bank_uuid_equal(&account->opening.owner_id, owner_id);
+}
+
+bool
+bank_principal_made(const BankUuid *owner_id, const BankHold *hold)
+{
+	(void) owner_id;
+	(void) hold;
+	return fake_is_customer;
 }

@@ -85,6 +85,10 @@ extern char fake_request[600];
 /* Called once, just before a key is claimed: what another session commits meanwhile. */
 extern void (*fake_meanwhile) (void);
 
+/* Who is calling: staff, or a customer of this owner. */
+extern bool fake_is_customer;
+extern BankUuid fake_owner;
+
 extern void fake_reset(void);
 extern void fake_begin(void);
 extern void fake_rollback(void);

@@ -52,6 +52,7 @@ static const struct
 	{BANK_EVENT_TRANSFER_CANCEL_REQUESTED, "cancel_requested"},
 	{BANK_EVENT_TRANSFER_RECEIVED, "received"},
 	{BANK_EVENT_TRANSFER_REFUSED, "refused"},
+	{BANK_EVENT_TRANSFER_KEPT, "kept"},
 	{BANK_EVENT_TRANSFER_CANCELLED, "cancelled"},
 };
 
@@ -77,7 +78,8 @@ static const struct
 	{"in_doubt", false, "submitted=submitted cancel_requested=cancelling completed=completed "
 	"rejected=rejected"},
 	{"in_doubt", true, "cancel_requested=returning completed=completed compensated=compensated"},
-	{"received", true, "cancelled=cancelled"},
+	{"received", true, "cancelled=cancelled kept=kept"},
+	{"kept", true, ""},
 	{"refused", false, ""},
 	{"cancelled", false, ""},
 };
@@ -125,13 +127,13 @@ test_names(void)
 {
 	static const char *const states[] = {
 		"initiated", "reserved", "submitted", "cancelling", "completed", "returning",
-		"compensated", "rejected", "in_doubt", "received", "refused", "cancelled"
+		"compensated", "rejected", "in_doubt", "received", "kept", "refused", "cancelled"
 	};
 	int			i;
 	size_t		t;
 	bool		all = true;
 
-	check_int(BANK_TRANSFER_NONE, (int64_t) (sizeof(states) / sizeof(states[0])), "twelve states");
+	check_int(BANK_TRANSFER_NONE, (int64_t) (sizeof(states) / sizeof(states[0])), "thirteen states");
 	for (i = 0; i < BANK_TRANSFER_NONE; i++)
 		all &= strcmp(bank_transfer_state_name((BankTransferState) i), states[i]) == 0 &&
 			bank_transfer_state_parse(states[i], strlen(states[i])) == (BankTransferState) i;
@@ -210,7 +212,7 @@ test_arrows(void)
 				  captured ? ", money moved" : "");
 		}
 	}
-	check_int(arrows, 23, "that many arrows where no money has moved");
+	check_int(arrows, 24, "that many arrows where no money has moved");
 }
 
 /* Which side a state belongs to, and what is asked in it. */
@@ -246,12 +248,12 @@ test_action(void)
 			  "whether something is: %s", name);
 		if (state < BANK_TRANSFER_NONE)
 			check(bank_transfer_is_outgoing((BankTransferState) state) ==
-				  (strcmp(name, "received") != 0 && strcmp(name, "refused") != 0 &&
-				   strcmp(name, "cancelled") != 0), "whose state is %s", name);
+				  (strcmp(name, "received") != 0 && strcmp(name, "kept") != 0 &&
+				   strcmp(name, "refused") != 0 && strcmp(name, "cancelled") != 0), "whose state is %s", name);
 	}
 }
 
-/* What an answer decides, and the deadline: every state and every answer. */
+/* What an answer decides, and the deadline: every state, every question and every answer. */
 static void
 test_conclude(void)
 {
@@ -260,15 +262,17 @@ test_conclude(void)
 	{
 		const char *state;
 		const char *received;
+		bool		if_cancel;		/* only when a cancel was asked for */
 		const char *never;
 		const char *deadline;
 	}			rows[] = {
-		{"reserved", NULL, NULL, "transfer.rejected"},
-		{"submitted", "transfer.completed", "transfer.rejected", "transfer.in_doubt"},
-		{"cancelling", "transfer.completed", "transfer.rejected", "transfer.in_doubt"},
-		{"returning", "transfer.completed", "transfer.compensated", "transfer.in_doubt"},
+		{"reserved", NULL, false, NULL, "transfer.rejected"},
+		{"submitted", "transfer.completed", false, "transfer.rejected", "transfer.in_doubt"},
+		{"cancelling", "transfer.completed", true, "transfer.rejected", "transfer.in_doubt"},
+		{"returning", "transfer.completed", true, "transfer.compensated", "transfer.in_doubt"},
 	};
 	int			state;
+	int			asked;
 	int			answer;
 	size_t		i;
 
@@ -278,6 +282,7 @@ test_conclude(void)
 		const char *received = NULL;
 		const char *never = NULL;
 		const char *deadline = NULL;
+		bool		if_cancel = false;
 		bool		all = true;
 		BankEventType expiry = bank_transfer_expire(of);
 
@@ -286,14 +291,22 @@ test_conclude(void)
 			if (strcmp(rows[i].state, name_of(of)) == 0)
 			{
 				received = rows[i].received;
+				if_cancel = rows[i].if_cancel;
 				never = rows[i].never;
 				deadline = rows[i].deadline;
 			}
 		}
-		for (answer = 0; answer <= BANK_ANSWER_NONE; answer++)
+		for (i = 0; i < (BANK_ACTION_CANCEL + 1) * (BANK_ANSWER_NONE + 1); i++)
 		{
-			BankEventType type = bank_transfer_conclude(of, (BankTransferAnswer) answer);
-			const char *expected = answer == BANK_ANSWER_RECEIVED ? received :
+			BankEventType type;
+			const char *expected;
+
+			asked = (int) i % (BANK_ACTION_CANCEL + 1);
+			answer = (int) i / (BANK_ACTION_CANCEL + 1);
+			type = bank_transfer_conclude(of, (BankTransferAction) asked,
+										  (BankTransferAnswer) answer);
+			expected = answer == BANK_ANSWER_RECEIVED ?
+				(if_cancel && asked != BANK_ACTION_CANCEL ? NULL : received) :
 				answer == BANK_ANSWER_REFUSED || answer == BANK_ANSWER_CANCELLED ? never : NULL;
 
 			if (expected == NULL)
@@ -427,7 +440,7 @@ test_decide(void)
 
 	for (state = 0; state <= BANK_TRANSFER_NONE; state++)
 	{
-		for (captured = 0; captured <= 1; captured++)
+		for (captured = 0; captured <= (state < BANK_TRANSFER_NONE); captured++)
 		{
 			BankTransferState of = (BankTransferState) state;
 			const char *refusal = of == BANK_TRANSFER_NONE ? "Transfer not found" :
@@ -585,6 +598,9 @@ test_flaws(void)
 	FLAW(returning, terms.account_version = 0, BANK_FLAW_SHAPE, "it comes back without a movement");
 	BEGIN(received, BANK_EVENT_TRANSFER_CANCELLED);
 	FLAW(received, terms.account_version = 0, BANK_FLAW_SHAPE, "it goes back without a movement");
+	BEGIN(received, BANK_EVENT_TRANSFER_KEPT);
+	FLAW(received, (terms.account_version = 9, terms.has_account = true), BANK_FLAW_SHAPE,
+		 "it stays, but moved");
 
 	BEGIN(none, BANK_EVENT_TRANSFER_INITIATED);
 	FLAW(none, event.version = 2, BANK_FLAW_VERSION, "it begins with version 2");

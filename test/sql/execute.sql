@@ -106,6 +106,11 @@ SELECT run('{"command":"withdraw","account_id":"00000000-0000-7000-8000-00000000
 -- A refusal of a command function leaves the key free.
 SELECT refused($$SELECT bank_withdraw(a(1), '9000 HTG', idempotency_key => 'k4')$$);
 SELECT run('{"command":"deposit","account_id":"00000000-0000-7000-8000-000000000001","amount":"1 HTG","idempotency_key":"k4"}');
+-- A refusal because the account is there is one too: the account in the way is not its outcome.
+SELECT run('{"command":"create_account","owner_id":"00000000-0000-7000-8000-000000000100","account_type":"COURANT","currency":"HTG","account_id":"00000000-0000-7000-8000-000000000001","idempotency_key":"k6"}')
+FROM generate_series(1, 2);
+SELECT refused($$SELECT bank_create_account(a(100), 'COURANT', 'HTG', account_id => a(1), idempotency_key => 'k6')$$);
+SELECT refusal ->> 'code', aggregate_id, version FROM bank.idempotency_keys WHERE idempotency_key = 'k6';
 -- A key commits with the caller's transaction.
 BEGIN;
 SELECT run('{"command":"withdraw","account_id":"00000000-0000-7000-8000-000000000001","amount":"9000 HTG","idempotency_key":"k5"}');

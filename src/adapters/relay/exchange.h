@@ -41,7 +41,6 @@ typedef struct BankExchange
 	char		transfer_text[BANK_UUID_TEXT];
 	char		message_id[80];
 	BankTransferAction action;
-	int64		version;		/* of the transfer when it was claimed */
 	int32		attempts;		/* with this one, as in bank.transfer_attempts */
 	int64		generation;		/* of the breaker */
 	bool		sent;

@@ -22,8 +22,6 @@
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 
-#include <inttypes.h>
-
 /* When to try again what somebody has locked. */
 #define BANK_EXCHANGE_LOCKED (100 * INT64CONST(1000))
 /* So many conclusions in a transaction. */
@@ -66,23 +64,16 @@ bank_exchange_make(BankParticipant *participant, const BankTransfer *transfer,
 				   BankTransferAction action, int32 attempts)
 {
 	BankExchange *exchange = MemoryContextAllocZero(participant->context, sizeof(BankExchange));
-	const char *name = bank_transfer_action_name(action);
 
 	exchange->participant = participant;
 	exchange->target = participant->target;
 	exchange->target->references++;
 	exchange->transfer_id = transfer->id;
 	exchange->action = action;
-	exchange->version = transfer->version;
 	exchange->attempts = attempts;
 	bank_uuid_format(&transfer->id, exchange->transfer_text);
-	/* a cancel that was refused may be asked for again, as another one */
-	if (action == BANK_ACTION_CANCEL)
-		snprintf(exchange->message_id, sizeof(exchange->message_id), "%s_%s_%" PRId64, name,
-				 exchange->transfer_text, transfer->version);
-	else
-		snprintf(exchange->message_id, sizeof(exchange->message_id), "%s_%s", name,
-				 exchange->transfer_text);
+	snprintf(exchange->message_id, sizeof(exchange->message_id), "%s_%s",
+			 bank_transfer_action_name(action), exchange->transfer_text);
 	exchange->header.name = "idempotency-key";
 	exchange->header.value = exchange->transfer_text;
 	exchange->message.content_type = "application/json";
@@ -250,21 +241,12 @@ bank_exchange_judge(BankExchange *exchange, TimestampTz now)
 	}
 }
 
-/*
- * Does the answer decide about the transfer as it is by now? That the participant has the money
- * says nothing about a cancel unless it answers that very one.
- */
+/* Does the answer decide about the transfer as it is by now? */
 static bool
 bank_exchange_decides(const BankExchange *exchange, const BankTransfer *transfer)
 {
-	BankTransferAnswer answer = exchange->reply.answer;
-	bool		cancels = transfer->state == BANK_TRANSFER_CANCELLING ||
-		transfer->state == BANK_TRANSFER_RETURNING;
-
-	if (answer == BANK_ANSWER_RECEIVED && cancels &&
-		(exchange->action != BANK_ACTION_CANCEL || exchange->version != transfer->version))
-		return false;
-	return bank_transfer_conclude(transfer->state, answer) != BANK_EVENT_UNKNOWN;
+	return bank_transfer_conclude(transfer->state, exchange->action, exchange->reply.answer) !=
+		BANK_EVENT_UNKNOWN;
 }
 
 /*
@@ -332,8 +314,8 @@ bank_exchange_conclude(void *argument)
 			return true;
 		if (bank_exchange_decides(exchange, &transfer))
 		{
-			if (bank_transfers_conclude(&exchange->transfer_id, reply->answer, reply->code,
-										reply->reason))
+			if (bank_transfers_conclude(&exchange->transfer_id, exchange->action, reply->answer,
+										reply->code, reply->reason))
 				return true;
 			strlcpy(exchange->delivery.error, "the answer could not be carried out here",
 					sizeof(exchange->delivery.error));

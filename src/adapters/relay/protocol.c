@@ -17,8 +17,6 @@
 #include "utils/jsonb.h"
 #include "utils/memutils.h"
 
-#include <inttypes.h>
-
 /* Write a request, in this context. */
 const char *
 bank_protocol_request(const BankTransfer *transfer, BankTransferAction action,
@@ -41,8 +39,6 @@ bank_protocol_request(const BankTransfer *transfer, BankTransferAction action,
 						 amount, transfer->currency);
 		escape_json(&text, transfer->destination);
 	}
-	else if (action == BANK_ACTION_CANCEL)
-		appendStringInfo(&text, ",\"cancel\":%" PRId64, transfer->version);
 	appendStringInfoChar(&text, '}');
 	utf8 = pg_server_to_any(text.data, text.len, PG_UTF8);
 	*len = strlen(utf8);

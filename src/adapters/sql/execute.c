@@ -17,6 +17,7 @@
 #include "adapters/sql/json_command.h"
 #include "adapters/store/store.h"
 #include "application/accounts.h"
+#include "application/authority.h"
 #include "application/batch.h"
 #include "application/transfers.h"
 #include "domain/currency.h"
@@ -160,6 +161,8 @@ bank_json_run(const BankJsonCommand *command)
 	if (!accepted)
 		accepted = bank_command_keep_refusal(&options, &outcome, &error);
 	bank_session_close(&session);
+	if (!accepted)
+		bank_log_refusal(&error);
 	return accepted ? bank_answer_event(command, &outcome) :
 		bank_answer_refusal(&error, NULL, outcome.replayed);
 }
@@ -269,6 +272,7 @@ bank_sql_execute_batch(PG_FUNCTION_ARGS)
 	ArrayType  *array = PG_GETARG_ARRAYTYPE_P(0);
 	MemoryContext caller = CurrentMemoryContext;
 	MemoryContext scratch;
+	BankError	error;
 	BankJsonCommand *commands;
 	Datum	   *values;
 	bool	   *nulls;
@@ -276,6 +280,8 @@ bank_sql_execute_batch(PG_FUNCTION_ARGS)
 	int			i;
 
 	bank_call_check_writable("bank_execute_batch()");
+	if (!bank_authority_check_staff(&error))
+		bank_ereport(&error);
 	bank_json_check_batch(array);
 	deconstruct_array(array, JSONBOID, -1, false, TYPALIGN_INT, &values, &nulls, &n);
 	commands = MemoryContextAllocHuge(CurrentMemoryContext, Max(n, 1) * sizeof(BankJsonCommand));

@@ -203,8 +203,8 @@ static bool
 bank_json_cancel_received(const BankJsonCommand *command, const BankOptions *options,
 						  BankOutcome *outcome, BankError *error)
 {
-	return bank_transfers_cancel_received(ID(transfer_id), STRING(participant), options, outcome,
-										  error) && error->code == BANK_OK;
+	return bank_transfers_cancel_received(ID(transfer_id), STRING(participant), false, options,
+										  outcome, error);
 }
 
 #define MASK(member) (1U << MEMBER_##member)

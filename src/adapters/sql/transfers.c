@@ -9,7 +9,6 @@
 #include "adapters/sql/call.h"
 #include "adapters/sql/errors.h"
 #include "application/transfers.h"
-#include "ports/event_store.h"
 
 #include "access/htup_details.h"
 #include "catalog/pg_type.h"
@@ -135,9 +134,7 @@ bank_sql_cancel_received(PG_FUNCTION_ARGS)
 
 	bank_call_begin(&call, fcinfo, "bank_cancel_received()", 1);
 	accepted = bank_transfers_cancel_received(bank_arg_uuid(fcinfo, 0), bank_arg_text(fcinfo, 5),
-											  &call.options, &call.outcome, &call.error);
-	if (accepted && call.error.code != BANK_OK)
-		accepted = false;		/* who asks here wants to know why it stays */
+											  false, &call.options, &call.outcome, &call.error);
 	return bank_call_transfer(&call, fcinfo, accepted);
 }
 
@@ -162,15 +159,15 @@ static Datum
 bank_answer_end(BankCall *call, FunctionCallInfo fcinfo, bool accepted)
 {
 	const BankEvent *event = &call->outcome.event;
-	const char *status = event->type == BANK_EVENT_TRANSFER_RECEIVED ? "received" :
-		event->type == BANK_EVENT_TRANSFER_REFUSED ? "refused" : "cancelled";
-	BankErrorCode why = accepted ? call->error.code : BANK_OK;
+	const char *status = event->type == BANK_EVENT_TRANSFER_REFUSED ? "refused" :
+		event->type == BANK_EVENT_TRANSFER_CANCELLED ? "cancelled" : "received";
+	BankErrorCode why = BANK_OK;
 	Datum		values[3];
 	bool		nulls[3] = {false};
 
 	if (!accepted)
 		bank_ereport(&call->error);
-	if (why == BANK_OK && event->terms != NULL)
+	if (event->terms != NULL)
 		why = bank_error_find(event->terms->code, NULL);
 	bank_session_close(&call->session);
 	values[0] = CStringGetTextDatum(status);
@@ -208,51 +205,18 @@ bank_sql_answer_receive(PG_FUNCTION_ARGS)
 	}
 	bank_answer_begin(&call, "bank.receive()");
 	accepted = bank_transfers_receive(&arguments, &call.options, &call.outcome, &call.error);
-	if (accepted)
-		call.error.code = BANK_OK;
 	return bank_answer_end(&call, fcinfo, accepted);
 }
 
-/*
- * bank.cancel_received(transfer_id, participant, cancel): a refusal is kept under the number of the
- * cancel, none of whose repetitions may move money later on.
- */
+/* bank.cancel_received(transfer_id, participant) */
 Datum
 bank_sql_answer_cancel(PG_FUNCTION_ARGS)
 {
 	BankCall	call;
-	const BankUuid *transfer_id = bank_arg_uuid(fcinfo, 0);
-	const char *participant = bank_arg_text(fcinfo, 1);
 	bool		accepted;
-	bool		stays;
 
 	bank_answer_begin(&call, "bank.cancel_received()");
-	if (transfer_id != NULL && !PG_ARGISNULL(2))
-	{
-		char		id[BANK_UUID_TEXT];
-
-		bank_uuid_format(transfer_id, id);
-		call.options.key = psprintf("cancel " INT64_FORMAT " of %s by %s", PG_GETARG_INT64(2), id,
-									participant != NULL ? participant : "");
-	}
-	accepted = bank_transfers_cancel_received(transfer_id, participant, &call.options,
-											  &call.outcome, &call.error);
-	stays = accepted ? call.error.code != BANK_OK : call.outcome.replayed;
-	if (accepted && stays)
-	{
-		call.outcome.replayed = false;
-		(void) bank_command_keep_refusal(&call.options, &call.outcome, &call.error);
-	}
-	if (stays)
-	{
-		BankTransfer transfer;
-
-		/* another cancel may have succeeded since */
-		if (bank_store_find_transfer(transfer_id, &transfer))
-			bank_store_last_event(&transfer, &call.outcome.event);
-		if (transfer.state != BANK_TRANSFER_RECEIVED)
-			call.error.code = BANK_OK;
-		accepted = true;
-	}
+	accepted = bank_transfers_cancel_received(bank_arg_uuid(fcinfo, 0), bank_arg_text(fcinfo, 1),
+											  true, &call.options, &call.outcome, &call.error);
 	return bank_answer_end(&call, fcinfo, accepted);
 }

@@ -144,7 +144,7 @@ bank_data_time(const char *text)
 
 /*
  * Read what an event of a transfer says in data. Texts that are too long make no sense
- * and are left out, which the rules notice where they matter.
+ * and are left out, which the rules notice where they matter; no object, no terms.
  */
 static void
 bank_event_read_terms(Jsonb *data, BankEvent *event)
@@ -152,9 +152,9 @@ bank_event_read_terms(Jsonb *data, BankEvent *event)
 	BankTransferTerms *terms = palloc0(sizeof(BankTransferTerms));
 	char		text[32];
 
-	event->terms = terms;
 	if (!JB_ROOT_IS_OBJECT(data))
 		return;
+	event->terms = terms;
 	terms->has_account = bank_data_uuid(data, "account_id", &terms->account_id);
 	(void) bank_data_string(data, "participant", terms->participant, sizeof(terms->participant));
 	(void) bank_data_string(data, "house_account", terms->house_code, sizeof(terms->house_code));
@@ -398,6 +398,7 @@ bank_event_to_values(const BankEvent *event, Datum *values, bool *nulls)
 	SET_OR_NULL(hold_id, bank_event_is_hold(event->type), bank_uuid_datum(&event->hold_id));
 	SET_OR_NULL(limits_before, event->type == BANK_EVENT_LIMITS_CHANGED,
 				Int64GetDatum(event->limits_before));
+	SET(actor_id, Int32GetDatum(bank_actor_id()));
 #undef SET
 #undef SET_OR_NULL
 }
@@ -410,7 +411,7 @@ bank_event_row_insert_spi(const BankEvent *event)
 		.text = "INSERT INTO bank.events (" BANK_EVENT_COLUMNS ") "
 		"VALUES ($1, $2, $3, $4, $5, $6, $7, "
 		"$8, $9, $10, $11, $12::bank.event_type, $13, $14, $15, $16, $17, $18, $19, $20, "
-		"$21)",
+		"$21, $22)",
 		.nargs = Natts_event,
 		.types = BANK_EVENT_COLUMN_TYPES(TEXTOID)
 	};
@@ -435,15 +436,16 @@ bank_event_rows_insert_spi(BankEvent *const *events, int n)
 	static const Oid types[Natts_event] = BANK_EVENT_COLUMN_TYPES(TEXTOID);
 	static BankPlan plan = {
 		.text = "INSERT INTO bank.events (" BANK_EVENT_COLUMNS ") "
-		"SELECT a, b, c, d, e, f, g, h, i, j, k, l::bank.event_type, m, n, o, p, q, r, s, t, u "
+		"SELECT a, b, c, d, e, f, g, h, i, j, k, l::bank.event_type, m, n, o, p, q, r, s, t, u, v "
 		"FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2), pg_catalog.unnest($3), "
 		"pg_catalog.unnest($4), pg_catalog.unnest($5), pg_catalog.unnest($6), "
 		"pg_catalog.unnest($7), pg_catalog.unnest($8), pg_catalog.unnest($9), "
 		"pg_catalog.unnest($10), pg_catalog.unnest($11), pg_catalog.unnest($12), "
 		"pg_catalog.unnest($13), pg_catalog.unnest($14), pg_catalog.unnest($15), "
 		"pg_catalog.unnest($16), pg_catalog.unnest($17), pg_catalog.unnest($18), "
-		"pg_catalog.unnest($19), pg_catalog.unnest($20), pg_catalog.unnest($21)) "
-		"AS t (a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q, r, s, t, u)",
+		"pg_catalog.unnest($19), pg_catalog.unnest($20), pg_catalog.unnest($21), "
+		"pg_catalog.unnest($22)) "
+		"AS t (a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q, r, s, t, u, v)",
 		.nargs = Natts_event
 	};
 	Datum	   *columns[Natts_event];

@@ -124,13 +124,13 @@ extern void bank_account_updates_end(BankAccountUpdates *updates);
 #define BANK_EVENT_COLUMNS \
 	"position, version, peer_version, amount, balance, peer_balance, recorded_at, " \
 	"transaction_id, event_id, aggregate_id, peer_id, event_type, currency, occurred_at, data, " \
-	"metadata, held, peer_held, expires_at, hold_id, limits_before"
+	"metadata, held, peer_held, expires_at, hold_id, limits_before, actor_id"
 
 /* types of these columns; that of event_type is given */
 #define BANK_EVENT_COLUMN_TYPES(event_type) \
 	{INT8OID, INT8OID, INT8OID, INT8OID, INT8OID, INT8OID, TIMESTAMPTZOID, XID8OID, UUIDOID, \
 	UUIDOID, UUIDOID, event_type, TEXTOID, TIMESTAMPTZOID, JSONBOID, JSONBOID, INT8OID, INT8OID, \
-	TIMESTAMPTZOID, UUIDOID, INT8OID}
+	TIMESTAMPTZOID, UUIDOID, INT8OID, INT4OID}
 
 extern void bank_event_from_values(const Datum *values, const bool *nulls, BankEvent *event);
 extern void bank_event_from_row(HeapTuple row, TupleDesc desc, BankEvent *event);
@@ -177,6 +177,10 @@ extern bool bank_transfer_lock_name(const BankUuid *transfer_id, bool dont_wait)
 
 /* event_insert.c */
 extern void bank_event_rows_insert(BankEvent *const *events, int n);
+
+/* actor.c */
+extern void bank_actor_begin(void);
+extern int32 bank_actor_id(void);
 
 /* apply.c */
 extern void bank_apply_events(BankEvent *const *events, int n);

@@ -30,7 +30,8 @@ enum
 	Anum_event_expires_at,
 	Anum_event_hold_id,
 	Anum_event_limits_before,
-	Natts_event = Anum_event_limits_before
+	Anum_event_actor_id,
+	Natts_event = Anum_event_actor_id
 };
 
 enum
