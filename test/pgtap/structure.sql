@@ -176,8 +176,10 @@ SELECT is(ARRAY(SELECT pg_get_indexdef(indexrelid) FROM pg_index WHERE indrelid 
 SELECT col_is_pk('bank', 'transfers', 'transfer_id', 'a transfer has one row');
 SELECT is(ARRAY(SELECT pg_get_indexdef(indexrelid) FROM pg_index WHERE indrelid = 'bank.transfers'::regclass AND NOT indisprimary ORDER BY 1), ARRAY[
   'CREATE INDEX transfers_account ON bank.transfers USING btree (account_id)',
+  'CREATE INDEX transfers_deadline ON bank.transfers USING btree (deadline) WHERE (state = ANY (ARRAY[''reserved''::text, ''submitted''::text, '
+  '''cancelling''::text, ''returning''::text]))',
   'CREATE INDEX transfers_unresolved ON bank.transfers USING btree (state, created_at) WHERE (state = ANY (ARRAY[''initiated''::text, ''reserved''::text, '
-  '''submitted''::text, ''cancelling''::text, ''returning''::text, ''in_doubt''::text]))'], 'transfers are found by account, and those under way by state');
+  '''submitted''::text, ''cancelling''::text, ''returning''::text, ''in_doubt''::text]))'], 'transfers are found by account, and those under way by deadline and state');
 SELECT col_is_pk('bank', 'transfer_attempts', 'transfer_id', 'a transfer is to be asked about once');
 SELECT is(ARRAY(SELECT pg_get_indexdef(indexrelid) FROM pg_index WHERE indrelid = 'bank.transfer_attempts'::regclass AND NOT indisprimary ORDER BY 1), ARRAY[
   'CREATE INDEX transfer_attempts_due ON bank.transfer_attempts USING btree (participant, next_attempt_at)'], 'and found by participant and time');
@@ -253,7 +255,8 @@ SELECT is(ARRAY(SELECT format('%s %s %s', tgname, tgenabled, tgrelid::regclass) 
           ARRAY['deliveries_note_restore A bank.deliveries', 'incarnations_note_change A bank.incarnations', 'incarnations_skip R bank.incarnations',
                 'participant_progress_note_change A bank.participant_progress', 'participant_secrets_note_change A bank.participant_secrets',
                 'participants_note_change A bank.participants', 'relay_stopped_note_change A bank.relay_stopped', 'subscription_progress_note_change A bank.subscription_progress',
-                'subscription_secrets_note_change A bank.subscription_secrets', 'subscriptions_note_change A bank.subscriptions'], 'the other triggers');
+                'subscription_secrets_note_change A bank.subscription_secrets', 'subscriptions_note_change A bank.subscriptions',
+                'transfer_attempts_note_transfer A bank.transfer_attempts'], 'the other triggers');
 SELECT is(ARRAY(SELECT format('%s %s %s %s', evtname, evtenabled, evtevent, evtfoid::regproc) FROM pg_event_trigger),
           ARRAY['banking_guard_drop A ddl_command_start bank.guard_drop'], 'one event trigger, against dropping, always');
 SELECT is(enum_range(NULL::bank.event_type)::text[], ARRAY['account.created', 'account.frozen', 'account.unfrozen', 'account.closed',
