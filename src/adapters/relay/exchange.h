@@ -103,7 +103,7 @@ typedef bool (*BankStep) (void *argument);
 
 extern bool bank_step_run(BankStep step, void *argument, const char *what, bool *failed);
 extern bool bank_step_lock(const BankTransfer *transfer);
-extern void bank_step_impatient(void);
+extern void bank_steps_begin(void);
 
 /* claims.c */
 extern bool bank_claims_wanted(const BankParticipant *participant, TimestampTz now);

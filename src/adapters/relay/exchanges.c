@@ -448,7 +448,7 @@ bank_exchanges_transact(TimestampTz now)
 	bool		claimed = false;
 	dlist_iter	iter;
 
-	bank_step_impatient();
+	bank_steps_begin();
 	bank_exchanges_conclude(now);
 	if (bank_sweeps_due(now))
 		bank_sweeps_run(now);
