@@ -58,9 +58,12 @@ bank_step_run(BankStep step, void *argument, const char *what, bool *failed)
 	MemoryContextSwitchTo(caller);
 	PG_TRY();
 	{
-		/* bank_rebuild, for one, has locks on tables for as long as it takes */
+		/*
+		 * bank_rebuild, for one, has locks on tables for as long as it takes. Set as by a session:
+		 * PGC_S_OVERRIDE would change what is restored afterwards.
+		 */
 		nest_level = NewGUCNestLevel();
-		(void) set_config_option("lock_timeout", "20ms", PGC_SUSET, PGC_S_OVERRIDE,
+		(void) set_config_option("lock_timeout", "20ms", PGC_SUSET, PGC_S_SESSION,
 								 GUC_ACTION_SAVE, true, 0, false);
 		done = step(argument);
 		AtEOXact_GUC(true, nest_level);
