@@ -178,7 +178,7 @@ SELECT is(ARRAY(SELECT pg_get_indexdef(indexrelid) FROM pg_index WHERE indrelid 
   'CREATE INDEX transfers_account ON bank.transfers USING btree (account_id)',
   'CREATE INDEX transfers_deadline ON bank.transfers USING btree (deadline) WHERE (state = ANY (ARRAY[''reserved''::text, ''submitted''::text, ''cancelling''::text, ''returning''::text]))',
   'CREATE INDEX transfers_unresolved ON bank.transfers USING btree (state, created_at) WHERE (state = ANY (ARRAY[''initiated''::text, ''reserved''::text, '
-  '''submitted''::text, ''cancelling''::text, ''returning''::text, ''in_doubt''::text]))'], 'transfers are found by account, and those under way by state');
+  '''submitted''::text, ''cancelling''::text, ''returning''::text, ''in_doubt''::text]))'], 'transfers are found by account, and those under way by deadline and state');
 SELECT col_is_pk('bank', 'transfer_attempts', 'transfer_id', 'a transfer is to be asked about once');
 SELECT is(ARRAY(SELECT pg_get_indexdef(indexrelid) FROM pg_index WHERE indrelid = 'bank.transfer_attempts'::regclass AND NOT indisprimary ORDER BY 1), ARRAY[
   'CREATE INDEX transfer_attempts_due ON bank.transfer_attempts USING btree (participant, next_attempt_at)'], 'and found by participant and time');

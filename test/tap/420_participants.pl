@@ -153,12 +153,10 @@ $node->safe_psql('ledger', "SELECT bank_cancel_transfer('$id')");
 wait_until($node, 'ledger', 'the refusal of a cancel', "SELECT state = 'completed' AND code = 'BK004' FROM bank_transfers WHERE transfer_id = '$id'");
 ends($id, $account, 'completed', 'receive cancel cancel', '990.00|990.00', 'one that cannot be given back');
 $node->safe_psql('ledger', "SELECT bank_cancel_transfer('$id')");
-ends($id, $account, 'compensated', 'receive cancel cancel cancel', '1000.00|1000.00', 'asked again, it is');
+$other->wait_for(sub { asked($id) eq 'receive cancel cancel cancel' }, 'another cancel');
+ends($id, $account, 'completed', undef, '990.00|990.00', 'asked again, it is kept all the same');
 my @cancels = grep { $_->{transfer_id} eq $id } $other->requests('cancel');
 is($cancels[0]{id}, $cancels[1]{id}, 'attempts of a cancel have one identifier');
-isnt($cancels[1]{id}, $cancels[2]{id}, 'another cancel has another one');
-is($cancels[0]{content}{cancel}, $cancels[1]{content}{cancel}, 'and one number');
-isnt($cancels[1]{content}{cancel}, $cancels[2]{content}{cancel}, 'as has the number');
 
 # What is not known at the deadline is in doubt, and an operator resolves it
 foreach my $case ([ 'completed', '990.00|990.00' ], [ 'rejected', '1000.00|1000.00' ], [ 'submitted', '990.00|990.00' ])

@@ -249,10 +249,10 @@ sub money
 }
 
 my %agree = (
-	completed => { received => 1 },
+	completed => { received => 1, kept => 1 },
 	rejected => { refused => 1, cancelled => 1, unknown => 1 },
 	compensated => { cancelled => 1 },
-	in_doubt => { received => 1, refused => 1, cancelled => 1, unknown => 1 });
+	in_doubt => { received => 1, kept => 1, refused => 1, cancelled => 1, unknown => 1 });
 
 # Compare both sides. Returns what is missing or too much for transfers in doubt, in minor units.
 sub compare
@@ -274,13 +274,13 @@ sub compare
 
 			$states{"$state/$there"}++;
 			push @wrong, "$id $state here, $there there" unless $agree{$state}{$there};
-			push @wrong, "$id of another amount" if $there eq 'received' && $came->{$id}[1] != $amount;
+			push @wrong, "$id of another amount" if $there =~ /received|kept/ && $came->{$id}[1] != $amount;
 			$external += $amount if $captured eq 't';
-			$apart += ($there eq 'received' ? $amount : 0) - ($captured eq 't' ? $amount : 0);
+			$apart += ($there =~ /received|kept/ ? $amount : 0) - ($captured eq 't' ? $amount : 0);
 		}
 		push @wrong, map { "$_ came from nowhere" } grep { !$sent->{$_} } keys %$came;
 		my $arrived = transfers($side, 'in');
-		$external -= $_->[0] eq 'received' ? $_->[1] : 0 foreach values %$arrived;
+		$external -= $_->[0] =~ /received|kept/ ? $_->[1] : 0 foreach values %$arrived;
 		is($node{$side}->safe_psql('ledger', "SELECT COALESCE(sum(credits - debits), 0) FROM bank.accounts WHERE house_code = 'external'"),
 			$external, "$name: $side: what has left and come is what transfers say");
 	}
@@ -342,7 +342,7 @@ foreach my $side (@sides)
 		my ($there) = @{ $came->{$id} // ['unknown'] };
 		my $captured = $sent->{$id}[2] eq 't';
 		my $resolution =
-		    $there eq 'received' ? 'completed'
+		    $there =~ /received|kept/ ? 'completed'
 		  : $captured            ? 'compensated'
 		  : $there eq 'unknown'  ? 'submitted'
 		  :                        'rejected';

@@ -418,10 +418,11 @@ sub process
 	{
 		$status = $self->book($id, defined $refusal ? 'refused' : 'received');
 	}
-	elsif ($action eq 'cancel' && !defined $refusal && ($status // '') ne 'refused')
+	elsif ($action eq 'cancel' && ($status // '') !~ /refused|kept/)
 	{
-		$status = $self->book($id, 'cancelled');
+		$status = $self->book($id, defined $refusal ? 'kept' : 'cancelled');
 	}
+	$status = 'received' if ($status // '') eq 'kept';
 	return (200,
 		$json->encode({
 			transfer_id => $id,

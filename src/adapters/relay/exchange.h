@@ -41,7 +41,6 @@ typedef struct BankExchange
 	char		transfer_text[BANK_UUID_TEXT];
 	char		message_id[80];
 	BankTransferAction action;
-	int64		version;		/* of the transfer when it was claimed */
 	int32		attempts;		/* with this one, as in bank.transfer_attempts */
 	int64		generation;		/* of the breaker */
 	bool		sent;
@@ -104,7 +103,7 @@ typedef bool (*BankStep) (void *argument);
 
 extern bool bank_step_run(BankStep step, void *argument, const char *what, bool *failed);
 extern bool bank_step_lock(const BankTransfer *transfer);
-extern void bank_step_impatient(void);
+extern void bank_steps_begin(void);
 
 /* claims.c */
 extern bool bank_claims_wanted(const BankParticipant *participant, TimestampTz now);

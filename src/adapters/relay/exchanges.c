@@ -22,8 +22,6 @@
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 
-#include <inttypes.h>
-
 /* When to try again what somebody has locked. */
 #define BANK_EXCHANGE_LOCKED (100 * INT64CONST(1000))
 /* So many conclusions in a transaction. */
@@ -66,18 +64,16 @@ bank_exchange_make(BankParticipant *participant, const BankTransfer *transfer,
 				   BankTransferAction action, int32 attempts)
 {
 	BankExchange *exchange = MemoryContextAllocZero(participant->context, sizeof(BankExchange));
-	const char *name = bank_transfer_action_name(action);
 
 	exchange->participant = participant;
 	exchange->target = participant->target;
 	exchange->target->references++;
 	exchange->transfer_id = transfer->id;
 	exchange->action = action;
-	exchange->version = transfer->version;
 	exchange->attempts = attempts;
 	bank_uuid_format(&transfer->id, exchange->transfer_text);
-	snprintf(exchange->message_id, sizeof(exchange->message_id), "%s_%s", name,
-			 exchange->transfer_text);
+	snprintf(exchange->message_id, sizeof(exchange->message_id), "%s_%s",
+			 bank_transfer_action_name(action), exchange->transfer_text);
 	exchange->header.name = "idempotency-key";
 	exchange->header.value = exchange->transfer_text;
 	exchange->message.content_type = "application/json";
@@ -245,9 +241,7 @@ bank_exchange_judge(BankExchange *exchange, TimestampTz now)
 	}
 }
 
-/*
- * Does the answer decide about the transfer as it is by now?
- */
+/* Does the answer decide about the transfer as it is by now? */
 static bool
 bank_exchange_decides(const BankExchange *exchange, const BankTransfer *transfer)
 {
@@ -320,8 +314,8 @@ bank_exchange_conclude(void *argument)
 			return true;
 		if (bank_exchange_decides(exchange, &transfer))
 		{
-			if (bank_transfers_conclude(&exchange->transfer_id, exchange->action,
-										reply->answer, reply->code, reply->reason))
+			if (bank_transfers_conclude(&exchange->transfer_id, exchange->action, reply->answer,
+										reply->code, reply->reason))
 				return true;
 			strlcpy(exchange->delivery.error, "the answer could not be carried out here",
 					sizeof(exchange->delivery.error));
@@ -454,7 +448,7 @@ bank_exchanges_transact(TimestampTz now)
 	bool		claimed = false;
 	dlist_iter	iter;
 
-	bank_step_impatient();
+	bank_steps_begin();
 	bank_exchanges_conclude(now);
 	if (bank_sweeps_due(now))
 		bank_sweeps_run(now);

@@ -17,8 +17,6 @@
 #include "utils/jsonb.h"
 #include "utils/memutils.h"
 
-#include <inttypes.h>
-
 /* Write a request, in this context. */
 const char *
 bank_protocol_request(const BankTransfer *transfer, BankTransferAction action,

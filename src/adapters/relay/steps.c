@@ -5,7 +5,8 @@
  *
  * A use case may meet anything that a command meets. What it raises concerns its own
  * transfer or account: the others go on. Locks that somebody else has are not waited for: those
- * of rows are asked for before, and all others cost a few milliseconds at most.
+ * of rows are asked for before, and all others cost a few milliseconds at most. Outside a
+ * step the worker waits as it always does, for DDL only.
  */
 #include "postgres.h"
 
@@ -22,16 +23,11 @@
 /* Somebody has locked what all steps need: none is tried any more in this transaction. */
 static bool bank_step_blocked = false;
 
-/*
- * Until the end of this transaction a lock is waited for no longer than this. bank_rebuild
- * has one on tables for as long as it takes.
- */
+/* A transaction begins in which steps will be run. */
 void
-bank_step_impatient(void)
+bank_steps_begin(void)
 {
 	bank_step_blocked = false;
-	(void) set_config_option("lock_timeout", "20ms", PGC_SUSET, PGC_S_OVERRIDE, GUC_ACTION_LOCAL,
-							 true, 0, false);
 }
 
 /* Is this an error of the moment, after which the same may succeed? */
@@ -53,6 +49,7 @@ bank_step_run(BankStep step, void *argument, const char *what, bool *failed)
 	MemoryContext caller = CurrentMemoryContext;
 	ResourceOwner owner = CurrentResourceOwner;
 	volatile bool done = false;
+	int			nest_level;
 
 	*failed = false;
 	if (bank_step_blocked)
@@ -61,7 +58,15 @@ bank_step_run(BankStep step, void *argument, const char *what, bool *failed)
 	MemoryContextSwitchTo(caller);
 	PG_TRY();
 	{
+		/*
+		 * bank_rebuild, for one, has locks on tables for as long as it takes. Set as by a session:
+		 * PGC_S_OVERRIDE would change what is restored afterwards.
+		 */
+		nest_level = NewGUCNestLevel();
+		(void) set_config_option("lock_timeout", "20ms", PGC_SUSET, PGC_S_SESSION,
+								 GUC_ACTION_SAVE, true, 0, false);
 		done = step(argument);
+		AtEOXact_GUC(true, nest_level);
 		if (done)
 			ReleaseCurrentSubTransaction();
 		else

@@ -245,7 +245,7 @@ bank_worker_load(TimestampTz now)
 	bank_relay_reload_at = 0;
 	bank_subscriptions_load(now);
 	bank_participants_load(now);
-	bank_step_impatient();
+	bank_steps_begin();
 	bank_claims_add_missing();
 	bank_worker_commit(&session);
 
