@@ -1,0 +1,225 @@
+-- The routes that move money and open accounts: POST with a JSON object, which becomes a
+-- command of bank_execute. Amounts are strings; "currency" stands beside them, or is that of
+-- the account.
+
+CREATE FUNCTION bank_rest.idempotency_key() RETURNS text
+  LANGUAGE sql STABLE
+  SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+  -- Keys of two users never meet. The ledger takes up to 255 bytes.
+  SELECT pg_catalog.concat('rest:', bank_rest.subject(), ':',
+    CASE WHEN pg_catalog.octet_length(h.key) <= 210 THEN h.key
+         ELSE 'sha256:' || pg_catalog.encode(
+           pg_catalog.sha256(pg_catalog.convert_to(h.key, 'UTF8')), 'hex') END)
+  FROM (SELECT bank_rest.header('idempotency-key') AS key) AS h
+  WHERE h.key IS NOT NULL;
+END;
+COMMENT ON FUNCTION bank_rest.idempotency_key() IS
+  'The key of the request for the ledger: that of the header Idempotency-Key, for this user.';
+
+CREATE FUNCTION bank_rest.traceparent() RETURNS text
+  LANGUAGE sql STABLE
+  SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+  SELECT h.value FROM (SELECT bank_rest.header('traceparent') AS value) AS h
+  WHERE h.value ~ '^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$'
+    AND h.value !~ '^(ff|[0-9a-f]{2}-0{32}|[0-9a-f]{2}-[0-9a-f]{32}-0{16})';
+END;
+COMMENT ON FUNCTION bank_rest.traceparent() IS
+  'The header traceparent if it is one (W3C Trace Context); one that is not is ignored.';
+
+CREATE FUNCTION bank_rest.is_uuid(value jsonb) RETURNS boolean
+  LANGUAGE sql IMMUTABLE PARALLEL SAFE
+  SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+  SELECT COALESCE(pg_catalog.jsonb_typeof(value) = 'string'
+    AND value #>> '{}' ~* '^[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}$', false);
+END;
+COMMENT ON FUNCTION bank_rest.is_uuid(jsonb) IS 'Is it a UUID in its usual form?';
+
+-- The amount of a request as the ledger takes it, "100.00 HTG".
+CREATE FUNCTION bank_rest.with_currency(request jsonb, account_member text) RETURNS jsonb
+  LANGUAGE plpgsql STABLE
+  SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  amount text := request ->> 'amount';
+  currency text := request ->> 'currency';
+BEGIN
+  IF currency IS NULL AND amount !~ '[A-Za-z]'
+     AND bank_rest.is_uuid(request -> account_member) THEN
+    currency := CASE account_member
+      WHEN 'hold_id' THEN bank_rest.currency_of_hold((request ->> account_member)::uuid)
+      ELSE bank_rest.currency_of((request ->> account_member)::uuid) END;
+  END IF;
+  IF jsonb_typeof(request -> 'amount') = 'string' AND currency IS NOT NULL THEN
+    request := jsonb_set(request, '{amount}', to_jsonb(concat(amount, ' ', currency)));
+  END IF;
+  RETURN request - 'currency';
+END $$;
+COMMENT ON FUNCTION bank_rest.with_currency(jsonb, text) IS
+  'The request with its currency inside the amount; where it names none, that of its account or hold.';
+
+CREATE FUNCTION bank_rest.run(
+  command text, body bytea, members text[], account_member text, status integer
+) RETURNS json
+  LANGUAGE plpgsql VOLATILE
+  SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  request jsonb := bank_rest.body_of(body);
+  subject uuid := bank_rest.subject();
+  trace text := bank_rest.traceparent();
+  answer jsonb;
+  surplus text;
+  detail text;
+  hint text;
+BEGIN
+  IF request IS NULL OR jsonb_typeof(request) <> 'object' THEN
+    RETURN bank_rest.refuse('bad_request', 'Bad request', 'The body is not a JSON object.');
+  END IF;
+  SELECT min(k.key) INTO surplus FROM jsonb_object_keys(request) AS k(key)
+  WHERE k.key <> ALL (members);
+  IF surplus IS NOT NULL THEN
+    RETURN bank_rest.refuse('BK025', 'Invalid command', 'This request has no such member.', NULL,
+      '/' || replace(replace(surplus, '~', '~0'), '/', '~1'));
+  END IF;
+  request := jsonb_strip_nulls(request - 'metadata')
+    || CASE WHEN jsonb_typeof(request -> 'metadata') <> 'null'
+            THEN jsonb_build_object('metadata', request -> 'metadata') ELSE '{}' END;
+
+  IF command = 'create_account' THEN
+    IF bank_rest.profile() = 'customer' AND NOT request ? 'owner_id' THEN
+      request := request || jsonb_build_object('owner_id', subject);
+    END IF;
+  ELSE
+    IF request ? 'currency' AND jsonb_typeof(request -> 'currency') <> 'string' THEN
+      RETURN bank_rest.refuse('BK025', 'Invalid command', 'A string is expected.', NULL,
+                              '/currency');
+    END IF;
+    request := bank_rest.with_currency(request, account_member);
+  END IF;
+  IF trace IS NOT NULL THEN
+    request := CASE
+      WHEN NOT request ? 'metadata'
+      THEN request || jsonb_build_object('metadata', jsonb_build_object('traceparent', trace))
+      WHEN jsonb_typeof(request -> 'metadata') = 'object'
+      THEN jsonb_set(request, '{metadata,traceparent}', to_jsonb(trace))
+      ELSE request END;
+  END IF;
+
+  answer := bank_rest.execute(request || jsonb_strip_nulls(jsonb_build_object(
+    'command', command, 'idempotency_key', bank_rest.idempotency_key())));
+  IF NOT (answer ->> 'ok')::boolean THEN
+    RETURN bank_rest.refuse(answer ->> 'code', answer ->> 'message', answer ->> 'detail',
+                            answer ->> 'hint', answer ->> 'path');
+  END IF;
+  RETURN bank_rest.accept(command, request, answer, status);
+EXCEPTION WHEN query_canceled OR OTHERS THEN
+  GET STACKED DIAGNOSTICS detail = PG_EXCEPTION_DETAIL, hint = PG_EXCEPTION_HINT;
+  RETURN bank_rest.refuse(SQLSTATE, SQLERRM, detail, hint);
+END $$;
+COMMENT ON FUNCTION bank_rest.run(text, bytea, text[], text, integer) IS
+  'Carries out a command that a route was given: which members it takes, which of them names the account, and the status when it is accepted.';
+
+-- A repeated answer must not differ in a byte: everything in it comes from the event.
+CREATE FUNCTION bank_rest.accept(command text, request jsonb, answer jsonb, status integer) RETURNS json
+  LANGUAGE plpgsql VOLATILE
+  SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  body json;
+  headers jsonb := '[]';
+BEGIN
+  IF command = 'create_account' THEN
+    body := json_build_object(
+      'account_id', answer -> 'account_id', 'account_number', answer -> 'account_number',
+      'owner_id', request -> 'owner_id', 'account_type', answer -> 'account_type',
+      'currency', answer -> 'currency', 'status', 'ACTIVE', 'balance', answer -> 'balance',
+      'held', answer -> 'balance', 'available', answer -> 'balance',
+      'version', answer -> 'version', 'created_at', answer -> 'recorded_at');
+    headers := jsonb_build_array(jsonb_build_object(
+      'Location', '/api/v1/accounts/' || (answer ->> 'account_id')));
+  ELSE
+    body := json_strip_nulls(json_build_object(
+      'transaction_id', CASE WHEN command NOT IN ('hold', 'release') THEN answer -> 'event_id' END,
+      'hold_id', CASE command WHEN 'hold' THEN answer -> 'event_id' ELSE request -> 'hold_id' END,
+      'event_type', answer -> 'event_type', 'account_id', answer -> 'account_id',
+      'amount', answer -> 'amount', 'currency', answer -> 'currency',
+      'balance', answer -> 'balance', 'version', answer -> 'version',
+      'position', answer -> 'position', 'recorded_at', answer -> 'recorded_at'));
+  END IF;
+  IF (answer ->> 'replayed')::boolean THEN
+    headers := headers || jsonb '{"Idempotency-Replayed": "true"}';
+  END IF;
+  RETURN bank_rest.answer(status, body, headers::json);
+END $$;
+COMMENT ON FUNCTION bank_rest.accept(text, jsonb, jsonb, integer) IS 'The answer to an accepted command.';
+
+CREATE FUNCTION bank_api.create_account(bytea) RETURNS json
+  LANGUAGE sql VOLATILE
+  SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+  SELECT bank_rest.run('create_account', $1, '{account_type,currency,owner_id,metadata}', NULL, 201);
+END;
+COMMENT ON FUNCTION bank_api.create_account(bytea) IS
+  'POST accounts: {"account_type", "currency"[, "owner_id", "metadata"]} → 201, Location, the account. A customer opens accounts for nobody else; a teller names the owner.';
+
+CREATE FUNCTION bank_api.deposit(bytea) RETURNS json
+  LANGUAGE sql VOLATILE
+  SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+  SELECT bank_rest.run('deposit', $1, '{account_id,amount,currency,expected_version,metadata}',
+                       'account_id', 201);
+END;
+COMMENT ON FUNCTION bank_api.deposit(bytea) IS
+  'POST deposits: {"account_id", "amount"[, "currency", "expected_version", "metadata"]} → 201, the receipt.';
+
+CREATE FUNCTION bank_api.withdraw(bytea) RETURNS json
+  LANGUAGE sql VOLATILE
+  SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+  SELECT bank_rest.run('withdraw', $1, '{account_id,amount,currency,expected_version,metadata}',
+                       'account_id', 201);
+END;
+COMMENT ON FUNCTION bank_api.withdraw(bytea) IS
+  'POST withdrawals: {"account_id", "amount"[, "currency", "expected_version", "metadata"]} → 201, the receipt.';
+
+CREATE FUNCTION bank_api.transfer(bytea) RETURNS json
+  LANGUAGE sql VOLATILE
+  SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+  SELECT bank_rest.run('transfer', $1,
+    '{from_account,to_account,amount,currency,expected_version,metadata}', 'from_account', 201);
+END;
+COMMENT ON FUNCTION bank_api.transfer(bytea) IS
+  'POST transfers: {"from_account", "to_account", "amount"[, "currency", "expected_version", "metadata"]} → 201, the receipt of the source.';
+
+CREATE FUNCTION bank_api.hold(bytea) RETURNS json
+  LANGUAGE sql VOLATILE
+  SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+  SELECT bank_rest.run('hold', $1,
+    '{account_id,amount,currency,expires_in,expected_version,metadata}', 'account_id', 201);
+END;
+COMMENT ON FUNCTION bank_api.hold(bytea) IS
+  'POST holds: {"account_id", "amount"[, "currency", "expires_in", "expected_version", "metadata"]} → 201, the receipt with the hold_id.';
+
+CREATE FUNCTION bank_api.capture(bytea) RETURNS json
+  LANGUAGE sql VOLATILE
+  SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+  SELECT bank_rest.run('capture', $1,
+    '{hold_id,amount,currency,to_account,expected_version,metadata}', 'hold_id', 200);
+END;
+COMMENT ON FUNCTION bank_api.capture(bytea) IS
+  'POST holds/capture: {"hold_id"[, "amount", "currency", "to_account", "expected_version", "metadata"]} → 200, the receipt.';
+
+CREATE FUNCTION bank_api.release(bytea) RETURNS json
+  LANGUAGE sql VOLATILE
+  SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+  SELECT bank_rest.run('release', $1, '{hold_id,expected_version,metadata}', 'hold_id', 200);
+END;
+COMMENT ON FUNCTION bank_api.release(bytea) IS
+  'POST holds/release: {"hold_id"[, "expected_version", "metadata"]} → 200, the receipt.';
