@@ -54,6 +54,7 @@ REST_SQL_FILES = \
 	rest/login.sql \
 	rest/commands.sql \
 	rest/queries.sql \
+	rest/graphql.sql \
 	rest/roles.sql
 REST_SCRIPT_SQL = banking_rest--$(REST_VERSION).sql
 

@@ -2,20 +2,19 @@
 -- command of bank_execute. Amounts are strings; "currency" stands beside them, or is that of
 -- the account.
 
-CREATE FUNCTION bank_rest.idempotency_key() RETURNS text
+CREATE FUNCTION bank_rest.idempotency_key(key text) RETURNS text
   LANGUAGE sql STABLE
   SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
   -- Keys of two users never meet. The ledger takes up to 255 bytes.
-  SELECT pg_catalog.concat('rest:', bank_rest.subject(), ':',
-    CASE WHEN pg_catalog.octet_length(h.key) <= 210 THEN h.key
+  SELECT pg_catalog.concat('api:', bank_rest.subject(), ':',
+    CASE WHEN pg_catalog.octet_length(key) <= 210 THEN key
          ELSE 'sha256:' || pg_catalog.encode(
-           pg_catalog.sha256(pg_catalog.convert_to(h.key, 'UTF8')), 'hex') END)
-  FROM (SELECT bank_rest.header('idempotency-key') AS key) AS h
-  WHERE h.key IS NOT NULL;
+           pg_catalog.sha256(pg_catalog.convert_to(key, 'UTF8')), 'hex') END)
+  WHERE key IS NOT NULL;
 END;
-COMMENT ON FUNCTION bank_rest.idempotency_key() IS
-  'The key of the request for the ledger: that of the header Idempotency-Key, for this user.';
+COMMENT ON FUNCTION bank_rest.idempotency_key(text) IS
+  'A client''s key as the ledger is given it: for this user only.';
 
 CREATE FUNCTION bank_rest.traceparent() RETURNS text
   LANGUAGE sql STABLE
@@ -109,7 +108,7 @@ BEGIN
   END IF;
 
   answer := bank_rest.execute(request || jsonb_strip_nulls(jsonb_build_object(
-    'command', command, 'idempotency_key', bank_rest.idempotency_key())));
+    'command', command, 'idempotency_key', bank_rest.idempotency_key(bank_rest.header('idempotency-key')))));
   IF NOT (answer ->> 'ok')::boolean THEN
     RETURN bank_rest.refuse(answer ->> 'code', answer ->> 'message', answer ->> 'detail',
                             answer ->> 'hint', answer ->> 'path');
@@ -123,7 +122,9 @@ COMMENT ON FUNCTION bank_rest.run(text, bytea, text[], text, integer) IS
   'Carries out a command that a route was given: which members it takes, which of them names the account, and the status when it is accepted.';
 
 -- A repeated answer must not differ in a byte: everything in it comes from the event.
-CREATE FUNCTION bank_rest.accept(command text, request jsonb, answer jsonb, status integer) RETURNS json
+CREATE FUNCTION bank_rest.accept(
+  command text, request jsonb, answer jsonb, status integer
+) RETURNS json
   LANGUAGE plpgsql VOLATILE
   SET search_path = pg_catalog, pg_temp
 AS $$

@@ -132,8 +132,11 @@ BEGIN
     BEGIN
       FOR f IN SELECT p.oid FROM pg_catalog.pg_proc AS p
                WHERE p.pronamespace = '%1$I'::regnamespace
-                 AND p.proname = ANY ('{bank_account,bank_accounts_of,bank_balance,bank_transactions,bank_statement}'
-                                      || CASE profile WHEN 'auditor' THEN '{}' ELSE '{bank_execute}' END::name[]) LOOP
+                 AND p.proname = ANY (
+                   '{bank_account,bank_accounts_of,bank_balance,bank_transactions,bank_statement}'
+                   || CASE profile WHEN 'auditor' THEN '{}' ELSE
+                     '{bank_execute,bank_create_account,bank_deposit,bank_withdraw,bank_transfer,bank_hold,bank_capture,bank_release}'
+                     END::name[]) LOOP
         EXECUTE format('GRANT EXECUTE ON FUNCTION %%s TO %%I', f, role_name);
       END LOOP;
       EXECUTE format('GRANT SELECT ON %1$I.bank_accounts, %1$I.bank_holds TO %%I', role_name);

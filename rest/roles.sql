@@ -15,7 +15,7 @@ BEGIN
       EXECUTE format('CREATE ROLE %I %s', name,
                      CASE profile WHEN 'authenticator' THEN 'LOGIN NOINHERIT' ELSE 'NOLOGIN' END);
     END IF;
-    EXECUTE format('GRANT USAGE ON SCHEMA bank_api, bank_rest TO %I', name);
+    EXECUTE format('GRANT USAGE ON SCHEMA bank_api, bank_graphql, bank_rest TO %I', name);
     EXECUTE format('GRANT EXECUTE ON FUNCTION bank_rest.check_request() TO %I', name);
     IF profile = 'authenticator' THEN
       -- A request waits for no lock longer than its client would.
@@ -32,7 +32,7 @@ BEGIN
     END IF;
     IF profile = 'anonymous' THEN
       EXECUTE format('GRANT EXECUTE ON FUNCTION bank_api.login(bytea), '
-                     'bank_rest.login(text, text) TO %I', name);
+                     'bank_rest.login(text, text), bank_graphql.login(text, text) TO %I', name);
     ELSIF profile <> 'authenticator' THEN
       EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO %I',
                      (SELECT p.oid::regprocedure FROM pg_proc AS p
@@ -46,13 +46,23 @@ BEGIN
         'bank_api.capture(bytea), bank_api.release(bytea), bank_api.accounts(text, text, text), '
         'bank_api.account(text), bank_api.transactions(text, text, text, text, text), '
         'bank_api.statement(text, text, text), '
+        'bank_graphql.account(uuid), bank_graphql.accounts(uuid), '
+        'bank_graphql.account_transactions(bank_graphql.account, date, date, integer, integer), '
+        'bank_graphql.account_statement(bank_graphql.account, date, date), '
+        'bank_graphql.create_account(text, text, uuid, text, jsonb), '
+        'bank_graphql.deposit(uuid, text, bigint, text, jsonb), '
+        'bank_graphql.withdraw(uuid, text, bigint, text, jsonb), '
+        'bank_graphql.transfer(uuid, uuid, text, bigint, text, jsonb), '
+        'bank_graphql.hold(uuid, text, text, bigint, text, jsonb), '
+        'bank_graphql.capture(uuid, text, uuid, bigint, text, jsonb), '
+        'bank_graphql.release(uuid, bigint, text, jsonb), '
         'bank_rest.account(uuid), bank_rest.accounts_of(uuid), '
         'bank_rest.all_accounts(integer, integer), '
         'bank_rest.transactions(uuid, date, date, integer, integer), '
         'bank_rest.statement(uuid, date, date), bank_rest.currency_of(uuid), '
         'bank_rest.currency_of_hold(uuid), bank_rest.execute(jsonb), '
         'bank_rest.header(text), bank_rest.subject(), bank_rest.profile(), '
-        'bank_rest.idempotency_key(), bank_rest.traceparent(), bank_rest.is_uuid(jsonb), '
+        'bank_rest.idempotency_key(text), bank_rest.with_trace(jsonb), bank_rest.traceparent(), bank_rest.is_uuid(jsonb), '
         'bank_rest.with_currency(jsonb, text), '
         'bank_rest.run(text, bytea, text[], text, integer), '
         'bank_rest.accept(text, jsonb, jsonb, integer), '
@@ -89,4 +99,4 @@ END;
 COMMENT ON FUNCTION bank_rest.set_bcrypt_cost(integer) IS
   'Sets the cost of password hashes, 12 to 16, for passwords set from now on.';
 
-REVOKE ALL ON ALL FUNCTIONS IN SCHEMA bank_api, bank_rest FROM PUBLIC;
+REVOKE ALL ON ALL FUNCTIONS IN SCHEMA bank_api, bank_graphql, bank_rest FROM PUBLIC;

@@ -70,11 +70,7 @@ sub start
 		children => {}
 	}, $class;
 
-	if ($options{set_up} // 1)
-	{
-		$node->safe_psql('postgres', "CREATE DATABASE $database");
-		$node->safe_psql($database, 'CREATE EXTENSION banking_rest CASCADE; SELECT bank_rest.set_up()');
-	}
+	$self->set_up if $options{set_up} // 1;
 	$self->{http} = HTTP::Tiny->new(timeout => 60, keep_alive => 1);
 	$self->write_keys;
 	$self->configure;
@@ -82,6 +78,17 @@ sub start
 	$self->start_nginx;
 	$self->wait_for(sub { $self->get('accounts')->{status} == 401 }, 'the REST API answers');
 	return $self;
+}
+
+# Make the database, with users' roles and a key.
+sub set_up
+{
+	my ($self) = @_;
+
+	$self->{node}->safe_psql('postgres', "CREATE DATABASE $self->{database}");
+	$self->{node}->safe_psql($self->{database},
+		'SET client_min_messages = error; CREATE EXTENSION banking_rest CASCADE; SELECT bank_rest.set_up()');
+	return;
 }
 
 # A pause of polling; dies when it takes too long.
@@ -246,7 +253,7 @@ sub request
 	my $answer = $self->{http}->request($method, $self->url($path),
 		{ headers => \%headers, defined $options{content} ? (content => $options{content}) : () });
 	$answer->{json} = eval { $json->decode($answer->{content}) }
-	  if ($answer->{headers}{'content-type'} // '') =~ m{^application/json};
+	  if ($answer->{headers}{'content-type'} // '') =~ m{^application/(graphql-response\+)?json};
 	return $answer;
 }
 
