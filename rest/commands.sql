@@ -110,7 +110,8 @@ BEGIN
   answer := bank_rest.execute(request || jsonb_strip_nulls(jsonb_build_object(
     'command', command, 'idempotency_key', bank_rest.idempotency_key(bank_rest.header('idempotency-key')))));
   IF NOT (answer ->> 'ok')::boolean THEN
-    RETURN bank_rest.refuse(answer ->> 'code', answer ->> 'message', answer ->> 'detail',
+    RETURN bank_rest.refuse(answer ->> 'code', answer ->> 'message',
+                            replace(answer ->> 'detail', concat('api:', subject, ':'), ''),
                             answer ->> 'hint', answer ->> 'path');
   END IF;
   RETURN bank_rest.accept(command, request, answer, status);
