@@ -46,18 +46,21 @@ install_extension()
 	fi
 }
 
-# Build and install the sample sink, for tests; as root only where it must be.
-install_sample_sink()
+# Build and install the sample sink and what must be refused as a sink, for tests; as root only where
+# it must be.
+install_test_sinks()
 {
-	local pg_config=${PG_CONFIG:-pg_config}
+	local pg_config=${PG_CONFIG:-pg_config} dir
 
-	make -s -C test/sink clean PG_CONFIG="$pg_config"
-	make -s -C test/sink PG_CONFIG="$pg_config"
-	if [ -w "$("$pg_config" --pkglibdir)" ]; then
-		make -s -C test/sink install PG_CONFIG="$pg_config"
-	else
-		as_root make -s -C test/sink install PG_CONFIG="$pg_config"
-	fi
+	for dir in test/sink test/sink/refused; do
+		make -s -C "$dir" clean PG_CONFIG="$pg_config"
+		make -s -C "$dir" PG_CONFIG="$pg_config"
+		if [ -w "$("$pg_config" --pkglibdir)" ]; then
+			make -s -C "$dir" install PG_CONFIG="$pg_config"
+		else
+			as_root make -s -C "$dir" install PG_CONFIG="$pg_config"
+		fi
+	done
 }
 
 # The user for whatever must not run as root (the server, the tests): ourselves, or for root

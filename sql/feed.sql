@@ -116,5 +116,5 @@ BEGIN ATOMIC
   SELECT bank.feed_cursor(bank_feed_cursor.after_position);
 END;
 COMMENT ON FUNCTION @extschema@.bank_feed_cursor(bigint) IS
-  'A cursor for bank_feed that begins now, or with the first event after a position. Whatever is not committed yet comes in either case.';
+  'A cursor for bank_feed that begins now, or with the first event after a position. Whatever is not committed yet comes in either case. Errors: 22023.';
 REVOKE ALL ON FUNCTION @extschema@.bank_feed_cursor(bigint) FROM PUBLIC;

@@ -154,11 +154,31 @@ CREATE TRIGGER subscription_progress_note_change
   FOR EACH STATEMENT EXECUTE FUNCTION bank.relay_note_change();
 ALTER TABLE bank.subscription_progress ENABLE ALWAYS TRIGGER subscription_progress_note_change;
 COMMENT ON TRIGGER subscription_progress_note_change ON bank.subscription_progress IS 'Tells the worker, when pg_restore brings it after the subscription.';
+CREATE TRIGGER subscription_secrets_note_change
+  AFTER INSERT ON bank.subscription_secrets
+  FOR EACH STATEMENT EXECUTE FUNCTION bank.relay_note_change();
+ALTER TABLE bank.subscription_secrets ENABLE ALWAYS TRIGGER subscription_secrets_note_change;
+COMMENT ON TRIGGER subscription_secrets_note_change ON bank.subscription_secrets IS 'Tells the worker, when pg_restore brings them after the subscription.';
+CREATE TRIGGER incarnations_note_change
+  AFTER INSERT ON bank.incarnations
+  FOR EACH STATEMENT EXECUTE FUNCTION bank.relay_note_change();
+ALTER TABLE bank.incarnations ENABLE ALWAYS TRIGGER incarnations_note_change;
+COMMENT ON TRIGGER incarnations_note_change ON bank.incarnations IS 'Tells the worker, when pg_restore brings them after the cursors that need them.';
 CREATE TRIGGER relay_stopped_note_change
   AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON bank.relay_stopped
   FOR EACH STATEMENT EXECUTE FUNCTION bank.relay_note_change();
 ALTER TABLE bank.relay_stopped ENABLE ALWAYS TRIGGER relay_stopped_note_change;
 COMMENT ON TRIGGER relay_stopped_note_change ON bank.relay_stopped IS 'Tells the worker, also when pg_restore brings it.';
+
+CREATE FUNCTION bank.relay_note_restore() RETURNS trigger
+  LANGUAGE c AS 'MODULE_PATHNAME', 'bank_relay_note_restore';
+COMMENT ON FUNCTION bank.relay_note_restore() IS 'Has the worker begin anew with all subscriptions when the transaction has committed, unless the worker or a command has written.';
+REVOKE ALL ON FUNCTION bank.relay_note_restore() FROM PUBLIC;
+CREATE TRIGGER deliveries_note_restore
+  AFTER INSERT ON bank.deliveries
+  FOR EACH STATEMENT EXECUTE FUNCTION bank.relay_note_restore();
+ALTER TABLE bank.deliveries ENABLE ALWAYS TRIGGER deliveries_note_restore;
+COMMENT ON TRIGGER deliveries_note_restore ON bank.deliveries IS 'Tells the worker, when pg_restore brings them after the subscription.';
 
 CREATE FUNCTION bank.relay_note_created() RETURNS void
   LANGUAGE c AS 'MODULE_PATHNAME', 'bank_relay_note_created';
@@ -331,7 +351,7 @@ CREATE TYPE @extschema@.bank_relay_state AS (
   delivered bigint
 );
 COMMENT ON TYPE @extschema@.bank_relay_state IS 'What the relay of a database does.';
-COMMENT ON COLUMN @extschema@.bank_relay_state.state IS 'running, starting, waiting (to be started again), stopped, not preloaded, or standby.';
+COMMENT ON COLUMN @extschema@.bank_relay_state.state IS 'running, starting, waiting (to be started again), stopping, stopped, no launcher (nothing starts it), not preloaded, or standby.';
 COMMENT ON COLUMN @extschema@.bank_relay_state.pid IS 'Process of the worker.';
 COMMENT ON COLUMN @extschema@.bank_relay_state.started_at IS 'When the worker started.';
 COMMENT ON COLUMN @extschema@.bank_relay_state.error IS 'Why it does not run although it should.';
@@ -377,9 +397,9 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION @extschema@.bank_relay_start() IS
-  'Lets the relay of this database run again, once the transaction has committed. Raises 55000 when the library is not preloaded.';
+  'Lets the relay of this database run again, once the transaction has committed. The library must be preloaded. Errors: 55000.';
 
-CREATE FUNCTION @extschema@.bank_health(OUT "check" text, OUT ok boolean, OUT detail text) RETURNS SETOF record
+CREATE FUNCTION @extschema@.bank_health(OUT name text, OUT ok boolean, OUT detail text) RETURNS SETOF record
   LANGUAGE sql STABLE SECURITY DEFINER PARALLEL RESTRICTED ROWS 5
   SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
@@ -398,6 +418,7 @@ BEGIN ATOMIC
               WHEN stopped.yes THEN 'Nothing is delivered: stopped by bank_relay_stop(); bank_relay_start() starts it.'
               WHEN s.state = 'running' THEN 'The worker is running.'
               WHEN s.state = 'standby' THEN 'This is a standby; the primary delivers.'
+              WHEN s.state = 'no launcher' THEN 'Nothing is delivered: ' || s.error || '.'
               ELSE pg_catalog.concat_ws(': ', 'Nothing is delivered: the worker is ' || s.state, s.error) END
   FROM status AS s, (SELECT EXISTS (SELECT FROM bank.relay_stopped)) AS stopped (yes)
   UNION ALL

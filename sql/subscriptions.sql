@@ -406,13 +406,18 @@ BEGIN
         SELECT a.account_id FROM bank.accounts AS a
         WHERE a.account_id = bank_replay.account_id OR a.house_account_id = bank_replay.account_id) AS a
       CROSS JOIN LATERAL (
-        SELECT o.position, o.event_type, o.currency FROM bank.events AS o WHERE o.aggregate_id = a.account_id
+        SELECT o.position, o.event_type, o.currency, o.aggregate_id, o.peer_id FROM bank.events AS o WHERE o.aggregate_id = a.account_id
         UNION
-        SELECT o.position, o.event_type, o.currency FROM bank.events AS o WHERE o.peer_id = a.account_id) AS e
+        SELECT o.position, o.event_type, o.currency, o.aggregate_id, o.peer_id FROM bank.events AS o WHERE o.peer_id = a.account_id) AS e
       WHERE s.subscription_id = id AND e.position BETWEEN first AND p.read_position
         AND (s.currencies IS NULL OR e.currency = ANY (s.currencies))
         AND (s.event_types IS NULL OR e.event_type::text LIKE ANY (ARRAY(
           SELECT pg_catalog.replace(pg_catalog.replace(t, '_', '\_'), '*', '%') FROM pg_catalog.unnest(s.event_types) AS t)))
+        AND (s.account_ids IS NULL OR EXISTS (
+          SELECT FROM bank.accounts AS f WHERE f.account_id IN (e.aggregate_id, e.peer_id)
+            AND (f.account_id = ANY (s.account_ids) OR f.house_account_id = ANY (s.account_ids))))
+        AND (s.owner_ids IS NULL OR EXISTS (
+          SELECT FROM bank.accounts AS f WHERE f.account_id IN (e.aggregate_id, e.peer_id) AND f.owner_id = ANY (s.owner_ids)))
       ON CONFLICT (subscription_id, position) DO UPDATE
         SET state = 'waiting', attempts = 0, next_attempt_at = NULL WHERE d.state = 'dead';
     GET DIAGNOSTICS events = ROW_COUNT;

@@ -64,6 +64,7 @@ bank_accounts_create(const BankNewAccount *arguments, const BankOptions *options
 	BankLimits	limits = {0, BANK_NO_LIMIT};
 	BankOpening opening;
 	BankUuid	account_id;
+	BankUuid	nobody;
 	bool		exists;
 	bool		done;
 
@@ -116,8 +117,13 @@ bank_accounts_create(const BankNewAccount *arguments, const BankOptions *options
 		return bank_error_hint(error, "Take a random UUID, or none.");
 	}
 	exists = arguments->account_id != NULL && bank_store_account_exists(&account_id);
-	/* perhaps it was this very command that was waited for */
-	if (!bank_command_claim(options, &account_id, 1, outcome, &done, error))
+	/*
+	 * Perhaps it was this very command that was waited for: a claim finds that. It is
+	 * one for no event, lest a refusal under the key answer with the other's opening.
+	 */
+	if (exists)
+		bank_clock_new_uuid(&nobody);
+	if (!bank_command_claim(options, exists ? &nobody : &account_id, 1, outcome, &done, error))
 		return false;
 	if (done)
 		return true;

@@ -48,7 +48,7 @@ INSERT INTO decided SELECT 'operator helper', 'bank', unnest(ARRAY['relay_status
 INSERT INTO decided SELECT 'internal', 'bank', unnest(ARRAY['progress']);
 -- Fired by the server, callable by nobody.
 INSERT INTO decided SELECT 'trigger', 'bank', unnest(ARRAY['events_apply', 'events_refuse_change', 'events_stamp',
-  'incarnations_skip', 'relay_note_change', 'guard_drop']);
+  'incarnations_skip', 'relay_note_change', 'relay_note_restore', 'guard_drop']);
 -- The money type, and what only computes on its arguments.
 INSERT INTO decided SELECT 'harmless', 'public', unnest(ARRAY['bank_money', 'bank_amount', 'bank_currency', 'bank_money_allocate',
   'sum', 'min', 'max', 'bank_account_number_valid']);
@@ -96,6 +96,12 @@ SELECT is_empty($$SELECT odd('query', 'stable', 'safe', false)$$, 'queries are s
 SELECT is_empty($$SELECT odd('helper', 'stable', 'safe', false)$$, 'their helpers are too');
 SELECT is_empty($$SELECT odd('operator', 'volatile', 'unsafe', false)$$, 'what an operator does is volatile and parallel unsafe');
 SELECT is_empty($$SELECT odd('operator query', 'stable', 'restricted', false)$$, 'what an operator asks is stable; shared memory is the leader''s');
+SELECT is(ARRAY(SELECT format('%s %s %s %s', f.proname, f.volatility, f.parallel, f.strict) FROM f JOIN decided AS d ON d.schema = f.nspname AND d.name = f.proname
+                WHERE d.kind = 'operator helper' ORDER BY 1),
+          ARRAY['check_subscription volatile unsafe f', 'decode_secret volatile safe f', 'encode_secret immutable safe f',
+                'lock_subscription volatile unsafe f', 'refuse_subscription immutable safe f', 'relay_note_created volatile unsafe f',
+                'relay_start volatile unsafe f', 'relay_status stable restricted f', 'relay_stop volatile unsafe f',
+                'sink_check volatile unsafe t', 'start_cursor volatile unsafe f'], 'their helpers, one by one');
 SELECT is_empty($$SELECT odd('feed', 'stable', 'unsafe', false)$$, 'the feed is stable, and flushes WAL');
 SELECT is_empty($$SELECT odd('feed helper', 'stable', 'unsafe', false)$$, 'so are its helpers');
 SELECT is_empty($$SELECT odd('harmless', 'immutable', 'safe', true, '{money_ltsel,money_lesel,money_gtsel,money_gesel}')$$, 'the rest is immutable, strict and parallel safe');
@@ -122,6 +128,17 @@ SELECT is_empty($$
   WHERE d.kind = 'command' AND f.proname NOT IN ('bank_post_transfers', 'bank_execute', 'bank_execute_batch')
     AND p.pronargs - p.pronargdefaults <> array_position(f.proargnames, 'expected_version') - 1$$,
   'required arguments stand before the options, everything after them has a default');
+SELECT is_empty($$
+  SELECT f.name FROM f JOIN decided AS d ON d.schema = f.nspname AND d.name = f.proname JOIN pg_proc AS p USING (oid)
+  WHERE d.kind = 'operator' AND p.pronargs > 0
+    AND (f.proargnames[1] <> 'name'
+         OR p.pronargs - p.pronargdefaults <> CASE WHEN f.proname IN ('bank_subscribe', 'bank_force_breaker') THEN 2 ELSE 1 END)$$,
+  'what an operator calls takes the name of a subscription first; the rest has defaults, but a URL and a state');
+SELECT is_empty($$
+  SELECT f.name FROM f JOIN decided AS d ON d.schema = f.nspname AND d.name = f.proname
+  WHERE d.kind IN ('feed', 'operator') AND f.proname <> 'bank_relay_stop'
+    AND obj_description(f.oid, 'pg_proc') !~ ' Errors: [0-9A-Z]{5}(, [0-9A-Z]{5})*( when [^.]*)?\.( |$)'$$,
+  'their comments list their errors');
 SELECT is_empty($$SELECT f.name FROM f JOIN decided AS d ON d.schema = f.nspname AND d.name = f.proname JOIN pg_proc AS p USING (oid)
                   WHERE d.kind IN ('command', 'query', 'feed', 'operator') AND f.proargnames IS NULL AND p.pronargs > 0 AND f.proname <> 'bank_execute'$$,
                 'every argument has a name, but the one that is a whole HTTP request for PostgREST');

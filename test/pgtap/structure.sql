@@ -56,6 +56,31 @@ SELECT is(ARRAY(SELECT columns('bank.backdated_movements')), ARRAY[
 SELECT is(ARRAY(SELECT columns('bank.idempotency_keys')), ARRAY[
   'idempotency_key text NOT NULL', 'request_hash bytea NOT NULL', 'aggregate_id uuid', 'version bigint', 'refusal jsonb'],
   'columns of bank.idempotency_keys');
+SELECT is(ARRAY(SELECT columns('bank.incarnations')), ARRAY[
+  'incarnation bigint NOT NULL', 'after_position bigint NOT NULL', 'loaded_by xid8', 'begun_at timestamp with time zone NOT NULL'],
+  'columns of bank.incarnations');
+SELECT is(ARRAY(SELECT columns('bank.subscriptions')), ARRAY[
+  'subscription_id uuid NOT NULL', 'name text NOT NULL', 'sink text NOT NULL', 'url text NOT NULL', 'headers jsonb NOT NULL',
+  'event_types text[]', 'account_ids uuid[]', 'owner_ids uuid[]', 'currencies text[]', 'batch_size integer',
+  'connect_timeout interval NOT NULL', 'request_timeout interval NOT NULL', 'concurrency integer NOT NULL',
+  'max_attempts integer NOT NULL', 'retry_delay interval NOT NULL', 'retry_max_delay interval NOT NULL', 'on_failure text NOT NULL',
+  'failure_threshold integer NOT NULL', 'breaker_timeout interval NOT NULL', 'state text NOT NULL', 'state_reason text',
+  'state_since timestamp with time zone NOT NULL', 'created_at timestamp with time zone NOT NULL'], 'columns of bank.subscriptions');
+SELECT is(ARRAY(SELECT columns('bank.subscription_secrets')), ARRAY[
+  'subscription_id uuid NOT NULL', 'created_at timestamp with time zone NOT NULL', 'secret bytea NOT NULL',
+  'expires_at timestamp with time zone'], 'columns of bank.subscription_secrets');
+SELECT is(ARRAY(SELECT columns('bank.subscription_progress')), ARRAY[
+  'subscription_id uuid NOT NULL', 'revision bigint NOT NULL', 'cursor text NOT NULL', 'done_after bigint[] NOT NULL',
+  'read_position bigint NOT NULL', 'breaker_state text NOT NULL', 'breaker_forced boolean NOT NULL',
+  'breaker_since timestamp with time zone NOT NULL', 'breaker_failures integer NOT NULL', 'throttled_until timestamp with time zone',
+  'delivered bigint NOT NULL', 'failed bigint NOT NULL', 'last_delivered_at timestamp with time zone', 'last_error text',
+  'last_error_at timestamp with time zone'], 'columns of bank.subscription_progress');
+SELECT is(ARRAY(SELECT columns('bank.deliveries')), ARRAY[
+  'subscription_id uuid NOT NULL', 'position bigint NOT NULL', 'state text NOT NULL', 'attempts integer NOT NULL',
+  'next_attempt_at timestamp with time zone', 'first_attempt_at timestamp with time zone', 'last_attempt_at timestamp with time zone',
+  'last_status integer', 'last_error text'], 'columns of bank.deliveries');
+SELECT is(ARRAY(SELECT columns('bank.relay_stopped')), ARRAY['stopped_at timestamp with time zone NOT NULL', 'stopped_by text NOT NULL'],
+  'columns of bank.relay_stopped');
 -- What others rely on; columns may be added after these.
 SELECT ok((SELECT array_agg(c ORDER BY n) FROM columns('bank_accounts') WITH ORDINALITY AS t (c, n) WHERE n <= 11) = ARRAY[
   'account_id uuid', 'account_number text', 'owner_id uuid', 'account_type text', 'currency text', 'status text', 'balance numeric',
@@ -73,6 +98,32 @@ SELECT ok((SELECT array_agg(c ORDER BY n) FROM columns('bank_trial_balance') WIT
 SELECT ok((SELECT array_agg(c ORDER BY n) FROM columns('bank_receipt') WITH ORDINALITY AS t (c, n) WHERE n <= 10) = ARRAY[
   'event_id uuid', 'account_id uuid', 'event_type text', 'amount numeric', 'currency text', 'balance numeric', 'version bigint',
   'position bigint', 'recorded_at timestamp with time zone', 'replayed boolean'], 'members of bank_receipt');
+SELECT ok((SELECT array_agg(c ORDER BY n) FROM columns('bank_feed_event') WITH ORDINALITY AS t (c, n) WHERE n <= 12) = ARRAY[
+  'cursor text', 'position bigint', 'event_id uuid', 'aggregate_id uuid', 'version bigint', 'peer_id uuid', 'peer_version bigint', 'event_type text',
+  'event_data jsonb', 'metadata jsonb', 'occurred_at timestamp with time zone', 'recorded_at timestamp with time zone'],
+  'members of bank_feed_event: a cursor, and the columns of bank_events');
+SELECT ok((SELECT array_agg(c ORDER BY n) FROM columns('bank_subscriptions') WITH ORDINALITY AS t (c, n) WHERE n <= 20) = ARRAY[
+  'name text', 'sink text', 'url text', 'state text', 'state_reason text', 'state_since timestamp with time zone', 'breaker_state text',
+  'breaker_since timestamp with time zone', 'breaker_failures integer', 'breaker_forced boolean', 'throttled_until timestamp with time zone',
+  'lag_events bigint', 'lag_seconds numeric(20,3)', 'retrying bigint', 'dead_letters bigint', 'delivered bigint', 'failed bigint',
+  'last_delivered_at timestamp with time zone', 'last_error text', 'last_error_at timestamp with time zone'], 'columns of bank_subscriptions');
+SELECT ok((SELECT array_agg(c ORDER BY n) FROM columns('bank_deliveries') WITH ORDINALITY AS t (c, n) WHERE n <= 13) = ARRAY[
+  'subscription text', 'state text', 'event_id uuid', 'position bigint', 'event_type text', 'aggregate_id uuid', 'peer_id uuid',
+  'attempts integer', 'next_attempt_at timestamp with time zone', 'first_attempt_at timestamp with time zone',
+  'last_attempt_at timestamp with time zone', 'last_status integer', 'last_error text'], 'columns of bank_deliveries');
+SELECT ok((SELECT array_agg(c ORDER BY n) FROM columns('bank_dead_letters') WITH ORDINALITY AS t (c, n) WHERE n <= 11) = ARRAY[
+  'subscription text', 'event_id uuid', 'position bigint', 'event_type text', 'aggregate_id uuid', 'event_data jsonb', 'attempts integer',
+  'first_attempt_at timestamp with time zone', 'last_attempt_at timestamp with time zone', 'last_status integer', 'last_error text'],
+  'columns of bank_dead_letters');
+SELECT ok((SELECT array_agg(c ORDER BY n) FROM columns('bank_relay_state') WITH ORDINALITY AS t (c, n) WHERE n <= 8) = ARRAY[
+  'state text', 'pid integer', 'started_at timestamp with time zone', 'error text', 'requests_in_flight bigint', 'events_in_memory bigint',
+  'payload_bytes bigint', 'delivered bigint'], 'members of bank_relay_state');
+-- Secrets leave by the functions that make them, and by the worker: no view and no SQL function reads them, nor values of headers.
+SELECT is_empty($$SELECT pg_describe_object(d.classid, d.objid, d.objsubid) FROM pg_depend AS d JOIN pg_attribute AS a ON a.attrelid = d.refobjid
+                  WHERE d.refobjid = 'bank.subscription_secrets'::regclass AND d.refobjsubid = a.attnum AND a.attname = 'secret'$$,
+                'no view or function depends on the column of the secrets');
+SELECT is_empty($$SELECT attrelid::regclass, attname FROM pg_attribute AS a JOIN pg_class AS c ON c.oid = a.attrelid
+                  WHERE c.relkind = 'v' AND c.relname LIKE 'bank\_%' AND attname IN ('headers', 'secret')$$, 'no view shows headers');
 
 -- Keys.
 SELECT col_is_pk('bank', 'events', ARRAY['aggregate_id', 'version'], 'an event has one place in its stream');
@@ -96,6 +147,12 @@ SELECT is((SELECT count(*)::integer FROM pg_index WHERE indrelid = 'bank.events'
           'events have the indexes their keys need, one for the feed, and no other');
 SELECT col_is_pk('bank', 'deliveries', ARRAY['subscription_id', 'position'], 'an event is due to a subscription once');
 SELECT col_is_unique('bank', 'subscriptions', 'name', 'names of subscriptions are unique');
+SELECT col_is_pk('bank', 'subscriptions', 'subscription_id', 'a subscription has one row');
+SELECT col_is_pk('bank', 'subscription_progress', 'subscription_id', 'and one for its progress');
+SELECT col_is_pk('bank', 'subscription_secrets', ARRAY['subscription_id', 'created_at'], 'it may have several secrets');
+SELECT col_is_pk('bank', 'incarnations', 'incarnation', 'an incarnation has one row');
+SELECT is((SELECT pg_get_indexdef('bank.events_transaction'::regclass)),
+          'CREATE INDEX events_transaction ON bank.events USING btree (transaction_id)', 'events are found by their transaction');
 
 -- A movement updates an account in place: room in the page, and no index on what it changes.
 SELECT is((SELECT reloptions FROM pg_class WHERE oid = 'bank.accounts'::regclass), ARRAY['fillfactor=50'], 'pages of accounts are half empty');
@@ -108,6 +165,15 @@ SELECT is_empty($$
          OR pg_get_expr(i.indexprs, i.indrelid) ~ ('\m' || a.attname || '\M'))
     AND a.attname NOT IN ('account_id', 'account_number', 'owner_id', 'house_code', 'currency', 'stripe', 'house_account_id')$$,
   'no index covers a column of bank.accounts that changes');
+-- The worker does the same with what it writes.
+SELECT is(ARRAY(SELECT format('%s %s', relname, reloptions) FROM pg_class WHERE relnamespace = 'bank'::regnamespace AND reloptions IS NOT NULL
+                AND relkind = 'r' ORDER BY 1),
+          ARRAY['accounts {fillfactor=50}', 'deliveries {fillfactor=80}', 'subscription_progress {fillfactor=50}'],
+          'pages have room for new versions of rows');
+SELECT is(ARRAY(SELECT indexrelid::regclass::text FROM pg_index WHERE indrelid IN ('bank.subscription_progress'::regclass, 'bank.deliveries'::regclass,
+                'bank.subscription_secrets'::regclass, 'bank.relay_stopped'::regclass, 'bank.incarnations'::regclass) ORDER BY 1),
+          ARRAY['bank.deliveries_pkey', 'bank.incarnations_pkey', 'bank.subscription_progress_pkey', 'bank.subscription_secrets_pkey'],
+          'tables of the relay have the indexes of their keys, and no other');
 
 -- Sequences: drawn one by one, owned by what they number.
 SELECT is_empty($$SELECT seqrelid::regclass FROM pg_sequence WHERE seqrelid IN ('bank.events_position_seq'::regclass, 'bank.account_serial_seq'::regclass)
@@ -115,6 +181,12 @@ SELECT is_empty($$SELECT seqrelid::regclass FROM pg_sequence WHERE seqrelid IN (
                 'sequences are bigint, from 1, by 1, not cached, not cycling');
 SELECT is((SELECT seqmax FROM pg_sequence WHERE seqrelid = 'bank.account_serial_seq'::regclass), 9999999999, 'serials have ten digits');
 SELECT is(pg_get_serial_sequence('bank.events', 'position'), 'bank.events_position_seq', 'positions own their sequence');
+-- The incarnation is a sequence's value: pg_upgrade and physical copies keep it, a dump does not.
+SELECT results_eq($$SELECT i.incarnation, i.after_position, i.loaded_by IS NULL, i.begun_at <= clock_timestamp() FROM bank.incarnations AS i$$,
+                  $$SELECT last_value, 0::bigint, true, true FROM bank.incarnation$$, 'a new ledger is in its first incarnation');
+SELECT ok((SELECT last_value > 1000 AND is_called FROM bank.incarnation), 'its number is random');
+SELECT is_empty($$SELECT 1 FROM pg_extension WHERE extname = 'banking' AND 'bank.incarnation'::regclass = ANY (extconfig)$$,
+                'it is not dumped');
 
 -- Triggers: always, whatever session_replication_role is.
 SELECT is(ARRAY(
@@ -130,8 +202,9 @@ SELECT is(ARRAY(
   'the triggers on bank.events; one is for logical replication only');
 SELECT is(ARRAY(SELECT format('%s %s %s', tgname, tgenabled, tgrelid::regclass) FROM pg_trigger
                 WHERE NOT tgisinternal AND tgrelid <> 'bank.events'::regclass ORDER BY 1),
-          ARRAY['incarnations_skip R bank.incarnations', 'relay_stopped_note_change A bank.relay_stopped',
-                'subscription_progress_note_change A bank.subscription_progress', 'subscriptions_note_change A bank.subscriptions'], 'the other triggers');
+          ARRAY['deliveries_note_restore A bank.deliveries', 'incarnations_note_change A bank.incarnations', 'incarnations_skip R bank.incarnations',
+                'relay_stopped_note_change A bank.relay_stopped', 'subscription_progress_note_change A bank.subscription_progress',
+                'subscription_secrets_note_change A bank.subscription_secrets', 'subscriptions_note_change A bank.subscriptions'], 'the other triggers');
 SELECT is(ARRAY(SELECT format('%s %s %s %s', evtname, evtenabled, evtevent, evtfoid::regproc) FROM pg_event_trigger),
           ARRAY['banking_guard_drop A ddl_command_start bank.guard_drop'], 'one event trigger, against dropping, always');
 SELECT is(enum_range(NULL::bank.event_type)::text[], ARRAY['account.created', 'account.frozen', 'account.unfrozen', 'account.closed',
@@ -186,8 +259,8 @@ SELECT is_empty($$
   FROM pg_attribute AS a JOIN pg_type AS t ON t.typrelid = a.attrelid JOIN pg_class AS c ON c.oid = a.attrelid
   WHERE a.attnum > 0 AND c.relkind = 'c' AND member('pg_type'::regclass, t.oid) AND col_description(a.attrelid, a.attnum) IS NULL$$,
   'every column of tables, views and composite types has a comment');
-SELECT is_empty($$SELECT tgname FROM pg_trigger WHERE tgrelid = 'bank.events'::regclass AND NOT tgisinternal
-                  AND obj_description(oid, 'pg_trigger') IS NULL$$, 'every trigger has a comment');
+SELECT is_empty($$SELECT tgname FROM pg_trigger WHERE NOT tgisinternal AND obj_description(oid, 'pg_trigger') IS NULL$$,
+                'every trigger has a comment');
 
 -- No un-prefixed name enters the schema of the API, save the aggregates that SQL prescribes.
 SELECT is_empty($$

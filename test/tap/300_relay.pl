@@ -74,7 +74,7 @@ wait_until("SELECT state = 'running' FROM bank_relay_status()", 'a worker');
 
 # From the beginning, signed
 my $secret = $node->safe_psql('ledger',
-	"SELECT secret FROM bank_subscribe('all', '${\$receiver->url('/all')}', start => 'beginning')");
+	"SELECT secret FROM bank_subscribe('all', '${\$receiver->url('/all')}', start => 'beginning', retry_delay => '100 ms')");
 like($secret, qr/^whsec_[A-Za-z0-9+\/]{43}=$/, 'a secret is made');
 wait_until("SELECT lag_events = 0 AND delivered > 0 FROM bank_subscriptions", 'the beginning');
 is_deeply([ sort map { $_->{id} } got('/all') ], [ committed($node, 1) ], 'everything there is arrives');

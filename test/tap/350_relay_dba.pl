@@ -22,18 +22,6 @@ my $receiver = Receiver->start('dba');
 # A command that hangs fails here.
 my $promptly = 'SET statement_timeout = 30000';
 
-# A psql that goes on by itself: send it a command, and ask later. outcome() and the like wait.
-sub start_psql
-{
-	my ($database, $sql) = @_;
-	my $output = '';
-	my $run = IPC::Run::start(
-		[ 'psql', '-XAtq', '-v', 'ON_ERROR_STOP=1', '-d', $node->connstr($database) ],
-		'<', \$sql, '>&', \$output, IPC::Run::timeout($PostgreSQL::Test::Utils::timeout_default));
-
-	return sub { $run->finish; return $output };
-}
-
 # The number of lines of the server's log since an offset that match.
 sub logged
 {
@@ -150,6 +138,16 @@ foreach my $way (sort keys %undone)
 	is(relay_status($node, $ledger)->{state}, 'running', 'and runs');
 }
 
+# What is rolled back after it is not the stop.
+is( answer(
+		$node, $ledger,
+		"BEGIN; SAVEPOINT s; $stop; RELEASE s; SAVEPOINT t; SELECT 'other work'; ROLLBACK TO t; COMMIT;
+		  SELECT state FROM bank.relay_status()"
+	),
+	"other work\nstopped",
+	'bank_relay_stop, then a savepoint of something else that is rolled back: it stays stopped');
+$node->safe_psql($ledger, 'SELECT bank_relay_start()');
+
 # Not in a transaction whose end nobody here sees.
 my $before = wait_for_worker($node, $ledger);
 is(outcome($node, $ledger, "BEGIN; SELECT bank_relay_$_(); PREPARE TRANSACTION '$_'"),
@@ -167,20 +165,20 @@ $session->query_safe('ROLLBACK');
 arrives($receiver, '/ledger', 'the rollback does, and what waited arrives', @waiting);
 
 # Two sessions at a time: who comes later has the last word.
+my $other = $node->background_psql($ledger);
+my $other_pid = $other->query_safe('SELECT pg_backend_pid()');
+
 sub in_two_sessions
 {
 	my ($first, $end, $second) = @_;
 
 	$session->query_safe("BEGIN; SELECT bank_relay_$first()");
-	my $other = start_psql($ledger, "SELECT bank_relay_$second(); SELECT 'done'");
-	# it waits for the first one, or is done
-	wait_until($node, 'postgres', 'the second session', <<'SQL');
-SELECT count(*) FILTER (WHERE wait_event_type = 'Lock') = 1
-       OR count(*) FILTER (WHERE query LIKE 'SELECT bank_relay_%; SELECT ''done''') = 0
-FROM pg_stat_activity WHERE application_name = 'psql' AND pid <> pg_backend_pid() AND state = 'active'
-SQL
+	$other->query_until(qr/sent/, "\\echo sent\nSELECT bank_relay_$second();\n");
+	wait_until($node, 'postgres', 'the second session to wait or to be done',
+		"SELECT wait_event_type = 'Lock' OR state = 'idle' FROM pg_stat_activity
+		  WHERE pid = $other_pid AND query LIKE 'SELECT bank_relay_%'");
 	$session->query_safe($end);
-	like($other->(), qr/^\n?done$/, "$second while another session's $first is not over");
+	$other->query_safe("SELECT 'done'");
 	return;
 }
 
@@ -199,6 +197,7 @@ arrives($receiver, '/ledger', 'stop committed, then start: it delivers', deposit
 in_two_sessions('stop', 'ROLLBACK', 'start');
 arrives($receiver, '/ledger', 'stop rolled back, then start: it delivers', deposit($node, $ledger));
 $session->quit;
+$other->quit;
 
 # Many of them.
 my %load = pgbench($node, $ledger, clients => 6, transactions => 10,

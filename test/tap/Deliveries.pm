@@ -16,12 +16,14 @@ use warnings;
 
 use Exporter 'import';
 use Ledger;
+use List::Util qw(max min);
 use Test::More;
 use Time::HiRes qw(sleep);
 
 our @EXPORT = qw(
-  account_events delivered_events deliveries deliveries_ok health relay_node relay_status subscribe
-  subscription wait_for_delivery wait_for_worker wait_until worker_memory
+  account_events delivered_events deliveries deliveries_ok health megabytes post_transfers relay_node
+  relay_status subscribe subscription wait_for_delivery wait_for_worker wait_until watch_until_delivered
+  worker_memory
 );
 
 # Start a cluster that delivers. Options as ledger_node.
@@ -77,13 +79,13 @@ sub subscription
 		"FROM bank_subscriptions WHERE name = '$name'");
 }
 
-# bank_health() as a hash of check => "t detail" or "f detail".
+# bank_health() as a hash of name => "t detail" or "f detail".
 sub health
 {
 	my ($node, $database) = @_;
 	return {
 		map { $_->[0] => "$_->[1] $_->[2]" }
-		  query_rows($node, $database, 'SELECT "check", ok, detail FROM bank_health()')
+		  query_rows($node, $database, 'SELECT name, ok, detail FROM bank_health()')
 	};
 }
 
@@ -107,7 +109,7 @@ sub wait_for_worker
 	return relay_status($node, $database)->{pid};
 }
 
-# Memory of a process that is its own alone, in kB.
+# Memory of a process that is its own alone, in bytes.
 sub worker_memory
 {
 	my ($pid) = @_;
@@ -115,7 +117,7 @@ sub worker_memory
 	open(my $file, '<', "/proc/$pid/status") or return undef;
 	my ($kilobytes) = map { /^RssAnon:\s+(\d+) kB/ ? $1 : () } <$file>;
 	close($file);
-	return $kilobytes;
+	return defined $kilobytes ? 1024 * $kilobytes : undef;
 }
 
 # Wait until the worker has nothing left to do for these subscriptions: all there is is delivered and
@@ -142,6 +144,63 @@ sub wait_for_delivery
 		$before = $now;
 		sleep(0.1);
 	}
+}
+
+# Post so many transfers, 8 000 in a transaction; the accounts are SQL that may use i, 1, 2, ...
+sub post_transfers
+{
+	my ($node, $database, $n, $from, $to) = @_;
+
+	for (; $n > 0; $n -= 8000)
+	{
+		my $some = min($n, 8000);
+
+		$node->safe_psql($database, <<"SQL");
+SELECT count(*) FROM bank_post_transfers(
+  ARRAY(SELECT $from FROM generate_series(1, $some) AS i),
+  ARRAY(SELECT $to FROM generate_series(1, $some) AS i),
+  ARRAY(SELECT '0.01 HTG'::bank_money FROM generate_series(1, $some)))
+SQL
+	}
+	return;
+}
+
+# Look at the worker until a condition is true, which is given the status; without one, until
+# a subscription has nothing left. Returns the most that was seen: memory, events, bytes (of payloads).
+sub watch_until_delivered
+{
+	my ($node, $database, $name, $condition) = @_;
+	my %most = (memory => 0, events => 0, bytes => 0);
+	my $since = time;
+	my $before = '';
+
+	while (1)
+	{
+		my $status = relay_status($node, $database);
+		my $now = "$status->{delivered} $status->{events_in_memory}";
+
+		$most{memory} = max($most{memory}, worker_memory($status->{pid}) // 0);
+		$most{events} = max($most{events}, $status->{events_in_memory});
+		$most{bytes} = max($most{bytes}, $status->{payload_bytes});
+		if ($condition)
+		{
+			return %most if $condition->($status);
+		}
+		elsif ($now eq $before)
+		{
+			return %most if subscription($node, $database, $name)->{lag_events} == 0;
+		}
+		$since = time if $before ne $now;
+		$before = $now;
+		die "no progress of $name: $before" if time - $since > 100;
+		sleep(0.05);
+	}
+}
+
+sub megabytes
+{
+	my ($bytes) = @_;
+	return sprintf('%.1f MB', $bytes / 1024 / 1024);
 }
 
 # The requests that a receiver has got at a path so far, in order of receipt: an array of hashes with
@@ -227,13 +286,15 @@ sub some
 # and nothing else; per account in the order of versions, without gap; and none again after it had been
 # delivered, but for those that may be: again => { event id => 1 }. Other options: given_up => { event id
 # => 1 }, events that must not be delivered; after => number of requests to leave out at the beginning
-# (those of a ledger's former life), before => { event id => 1 }, what had been delivered until then.
+# (those of a ledger's former life), before => { event id => 1 }, what had been delivered until then,
+# unordered => { event id => 1 }, events that were given up once and may come at any time.
 # Returns a hash: delivered (requests), failed (requests), repeated (events).
 sub deliveries_ok
 {
 	my ($events, $requests, $name, %options) = @_;
 	my $given_up = $options{given_up} // {};
 	my $again = $options{again} // {};
+	my $unordered = $options{unordered} // {};
 	my %delivered = %{ $options{before} // {} };
 	my %version;
 	my (@wrong, %result);
@@ -274,13 +335,14 @@ sub deliveries_ok
 				next;
 			}
 			push @wrong, "$id was given up" if $given_up->{$id};
+			next if $unordered->{$id};
 			foreach my $place (@places)
 			{
 				my ($account, $version) = @$place;
 				my $expected = ($version{$account} // 0) + 1;
 
 				push @wrong, "version $version of $account, not $expected"
-				  if %$given_up ? $version < $expected : $version != $expected;
+				  if %$given_up || %$unordered ? $version < $expected : $version != $expected;
 				$version{$account} = $version;
 			}
 		}

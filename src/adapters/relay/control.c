@@ -30,14 +30,19 @@ PG_FUNCTION_INFO_V1(bank_sink_check);
 #define BANK_STOP_PATIENCE 2000
 #define BANK_STOP_SLICE 20
 
-/* The worker's state in words. */
+/* The state in which nothing starts the worker. */
+#define BANK_NO_LAUNCHER "no launcher"
+
+/* The worker's state in words. A worker that runs goes on without the launcher. */
 static const char *
-bank_relay_state_name(const BankRelaySlot *slot)
+bank_relay_state_name(const BankRelaySlot *slot, bool launcher)
 {
 	if (bank_relay_shared == NULL)
 		return "not preloaded";
 	if (RecoveryInProgress())
 		return "standby";
+	if (!launcher && (slot == NULL || (slot->pid == 0 && slot->state != BANK_RELAY_STOPPED)))
+		return BANK_NO_LAUNCHER;
 	switch (slot == NULL ? BANK_RELAY_FREE : slot->state)
 	{
 		case BANK_RELAY_WANTED:
@@ -63,6 +68,7 @@ bank_relay_status(PG_FUNCTION_ARGS)
 	bool		nulls[9] = {false, true, true, true, true, true, true, true, true};
 	BankRelaySlot *slot = NULL;
 	BankRelaySlot copy;
+	const char *state;
 	bool		launcher = true;
 
 	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
@@ -73,10 +79,11 @@ bank_relay_status(PG_FUNCTION_ARGS)
 		slot = bank_relay_slot(MyDatabaseId, false);
 		if (slot != NULL)
 			copy = *slot;
-		launcher = bank_relay_shared->launcher != 0 || RecoveryInProgress();
+		launcher = bank_relay_shared->launcher != 0;
 		bank_relay_unlock();
 	}
-	values[0] = CStringGetTextDatum(bank_relay_state_name(slot != NULL ? &copy : NULL));
+	state = bank_relay_state_name(slot != NULL ? &copy : NULL, launcher);
+	values[0] = CStringGetTextDatum(state);
 	if (slot != NULL)
 	{
 		values[1] = Int32GetDatum(copy.pid);
@@ -93,10 +100,10 @@ bank_relay_status(PG_FUNCTION_ARGS)
 		values[8] = Int64GetDatum((int64) pg_atomic_read_u64(&slot->delivered));
 		nulls[5] = nulls[6] = nulls[7] = nulls[8] = false;
 	}
-	if (!launcher && (slot == NULL || copy.pid == 0))
+	if (strcmp(state, BANK_NO_LAUNCHER) == 0)
 	{
-		values[4] = CStringGetTextDatum("no launcher runs, see max_worker_processes "
-										"and the server's log");
+		values[4] = CStringGetTextDatum("the process \"banking relay launcher\" does not run: "
+										"raise max_worker_processes, or see the server's log");
 		nulls[4] = false;
 	}
 	return HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls));

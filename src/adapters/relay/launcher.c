@@ -42,7 +42,7 @@ PGDLLEXPORT void bank_relay_launcher_main(Datum argument);
 /* After a crash of the server. */
 #define BANK_LAUNCHER_CRASH_DELAY (3 * USECS_PER_SEC)
 /* When the server has no free worker slot. */
-#define BANK_LAUNCHER_BUSY_DELAY (5 * USECS_PER_SEC)
+#define BANK_LAUNCHER_BUSY_DELAY (2 * USECS_PER_SEC)
 #define BANK_LAUNCHER_BUSY "no free worker slot, see max_worker_processes"
 
 /* Workers that have been asked for and whose start is awaited: handles by slot. */

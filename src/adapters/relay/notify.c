@@ -21,9 +21,13 @@
 
 PG_FUNCTION_INFO_V1(bank_relay_note_change);
 PG_FUNCTION_INFO_V1(bank_relay_note_created);
+PG_FUNCTION_INFO_V1(bank_relay_note_restore);
+
+bool		bank_relay_is_worker = false;
 
 static bool bank_noted_events = false;
 static bool bank_noted_changes = false;
+static bool bank_noted_restore = false;
 static bool bank_noted_created = false;
 static bool bank_noted_start = false;
 static bool bank_noted_stop = false;
@@ -59,11 +63,13 @@ bank_relay_at_end(XactEvent event, void *argument pg_attribute_unused())
 				 errmsg("cannot PREPARE a transaction that has stopped or started the relay")));
 	if (event != XACT_EVENT_COMMIT && event != XACT_EVENT_ABORT && event != XACT_EVENT_PREPARE)
 		return;
-	if (event == XACT_EVENT_COMMIT && (bank_noted_events || bank_noted_changes))
-		bank_relay_commit(bank_noted_events, bank_noted_changes);
+	if (event == XACT_EVENT_COMMIT &&
+		(bank_noted_events || bank_noted_changes || bank_noted_restore))
+		bank_relay_commit(bank_noted_events, bank_noted_changes || bank_noted_restore,
+						  bank_noted_restore);
 	if (event == XACT_EVENT_COMMIT ? bank_noted_start || bank_noted_created : bank_noted_stop)
 		bank_relay_resume();
-	bank_noted_events = bank_noted_changes = bank_noted_created = false;
+	bank_noted_events = bank_noted_changes = bank_noted_restore = bank_noted_created = false;
 	bank_noted_start = bank_noted_stop = false;
 }
 
@@ -116,6 +122,14 @@ bank_relay_note_changes(void)
 	bank_noted_changes = true;
 }
 
+/* The running transaction has restored deliveries, or events to which such may belong. */
+void
+bank_relay_note_restored(void)
+{
+	bank_relay_watch();
+	bank_noted_restore = true;
+}
+
 /* The running transaction has stopped the worker (at once), or starts it (at commit). */
 void
 bank_relay_note_stop(bool stop)
@@ -140,6 +154,24 @@ bank_relay_note_change(PG_FUNCTION_ARGS)
 				 errmsg("function \"%s\" was not called by trigger manager",
 						"bank.relay_note_change")));
 	bank_relay_note_changes();
+	return PointerGetDatum(NULL);
+}
+
+/*
+ * Trigger function bank.relay_note_restore(): deliveries have been written that the worker does not
+ * know of. It does not hear of its own; commands, which change the subscription first, tell it by
+ * its revision.
+ */
+Datum
+bank_relay_note_restore(PG_FUNCTION_ARGS)
+{
+	if (!CALLED_AS_TRIGGER(fcinfo))
+		ereport(ERROR,
+				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+				 errmsg("function \"%s\" was not called by trigger manager",
+						"bank.relay_note_restore")));
+	if (!bank_relay_is_worker && !bank_noted_changes)
+		bank_relay_note_restored();
 	return PointerGetDatum(NULL);
 }
 

@@ -31,6 +31,9 @@
 #define SH_DEFINE
 #include "lib/simplehash.h"
 
+/* A request that takes longer than this holds up what is behind it. */
+#define BANK_QUEUE_SLOW (1 * USECS_PER_SEC)
+
 /* Memory of all payloads. */
 uint64		bank_relay_bytes = 0;
 
@@ -283,6 +286,59 @@ bank_queue_next_due(const BankSubscription *sub)
 		return 0;
 	return pairingheap_container(BankItem, delay_node,
 								 pairingheap_first(sub->delayed))->next_attempt;
+}
+
+/* What an item waits for in the queue of one of its accounts: the first one there, or NULL. */
+static const BankItem *
+bank_queue_blocker(BankSubscription *sub, const BankLink *link)
+{
+	if (link->before == NULL)
+		return NULL;
+	return bank_queues_lookup(sub->queues, link->account_id)->first->item;
+}
+
+/*
+ * Is an item held up, by a failure or by a request that hangs? Else it is being sent, or only waits
+ * for its turn. Looks at what is before it in one queue, what that waits for in its other
+ * queue, and so on: positions go down from one to the next, so this ends. What is kept in a row,
+ * or is about to be, and still waits was found to be held up: it need not be looked behind.
+ */
+static bool
+bank_queue_item_is_held_up(BankSubscription *sub, const BankItem *item, TimestampTz now)
+{
+	while (item != NULL)
+	{
+		const BankItem *blocker = NULL;
+		int			i;
+
+		if (item->state == BANK_ITEM_SENDING)
+			return now - item->last_attempt >= BANK_QUEUE_SLOW;
+		if (item->state != BANK_ITEM_BLOCKED)
+			return item->state == BANK_ITEM_DELAYED;
+		if (item->stored || item->dirty)
+			return true;
+		/* as the first one in one queue it waits in the other one only */
+		for (i = 0; blocker == NULL && i < item->n_links; i++)
+			blocker = bank_queue_blocker(sub, &item->links[i]);
+		item = blocker;
+	}
+	return false;
+}
+
+/* The same of an item that may wait in both of its queues. */
+bool
+bank_queue_held_up(BankSubscription *sub, const BankItem *item, TimestampTz now)
+{
+	int			i;
+
+	if (item->state != BANK_ITEM_BLOCKED)
+		return bank_queue_item_is_held_up(sub, item, now);
+	for (i = 0; i < item->n_links; i++)
+	{
+		if (bank_queue_item_is_held_up(sub, bank_queue_blocker(sub, &item->links[i]), now))
+			return true;
+	}
+	return false;
 }
 
 /* Take an item's links out of their queues; what was behind it may go ahead. */

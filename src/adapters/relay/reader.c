@@ -276,10 +276,37 @@ bank_reader_read(BankSubscription *sub, TimestampTz now)
 	}
 	bank_pair_release(pair);
 	bank_queue_trim(sub);
+	/* find out at once what holds it up, or nothing more could be read for a while */
+	if (sub->n_order >= 2 * BANK_RELAY_WINDOW)
+		sub->progressed = true;
 	SPI_freetuptable(table);
 }
 
-/* Load the payloads of up to so many ready items that lack them. */
+/* Add the items behind this one in the queues of its accounts that lack their payloads. */
+static int
+bank_reader_followers(const BankItem *item, BankItem **items, int n, int max)
+{
+	int			i;
+
+	for (i = 0; item->queued && i < item->n_links; i++)
+	{
+		const BankLink *link = item->links[i].after;
+
+		for (; link != NULL && n < max && link->item->json == NULL; link = link->after)
+		{
+			if (link->item->taken)
+				continue;
+			link->item->taken = true;
+			items[n++] = link->item;
+		}
+	}
+	return n;
+}
+
+/*
+ * Load the payloads of up to so many ready items that lack them, and of what may go with them
+ * in a batch.
+ */
 void
 bank_reader_load_payloads(BankSubscription *sub, int wanted)
 {
@@ -295,21 +322,29 @@ bank_reader_load_payloads(BankSubscription *sub, int wanted)
 	Datum		values[1];
 	uint64		rows;
 	uint64		i;
+	int			k;
 
+	wanted = Min(wanted, BANK_RELAY_IN_FLIGHT);
 	dlist_foreach(iter, &sub->ready)
 	{
 		BankItem   *item = dlist_container(BankItem, ready_node, iter.cur);
 
-		if (n >= wanted || n >= BANK_RELAY_IN_FLIGHT)
+		if (n >= wanted)
 			break;
-		if (item->json == NULL)
-		{
-			items[n] = item;
-			positions[n++] = item->position;
-		}
+		if (item->json != NULL || item->taken)
+			continue;
+		item->taken = true;
+		items[n++] = item;
+		if (sub->batch_size > 1)
+			n = bank_reader_followers(item, items, n, wanted);
 	}
 	if (n == 0)
 		return;
+	for (k = 0; k < n; k++)
+	{
+		items[k]->taken = false;
+		positions[k] = items[k]->position;
+	}
 	values[0] = bank_reader_positions(positions, n);
 	rows = bank_plan_execute(&plan, values, NULL, true);
 	for (i = 0; i < rows; i++)
@@ -319,8 +354,6 @@ bank_reader_load_payloads(BankSubscription *sub, int wanted)
 														   SPI_tuptable->tupdesc, 1, &isnull));
 		text	   *json = DatumGetTextPP(SPI_getbinval(SPI_tuptable->vals[i],
 														SPI_tuptable->tupdesc, 2, &isnull));
-		int			k;
-
 		for (k = 0; k < n; k++)
 		{
 			if (items[k]->position == position)

@@ -21,7 +21,7 @@
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 
-/* Unresolved events that are not under way become rows when the order is longer than this. */
+/* Events that are held up become rows when the order is longer than this. */
 #define BANK_RECORDER_PATIENCE 64
 
 /* What is to be written, or deleted, as columns of arrays. */
@@ -56,28 +56,24 @@ bank_recorder_lock(const BankSubscription *sub)
 }
 
 /*
- * Events at the beginning of the order that hold the cursor back get a row: all of them
- * where the order is very long, those that wait for something else than an answer soon.
+ * Events at the beginning of the order that are held up get a row, or the cursor would wait
+ * for them. Those that only wait for their turn soon leave it by themselves.
  */
 static void
-bank_recorder_relieve(BankSubscription *sub)
+bank_recorder_relieve(BankSubscription *sub, TimestampTz now)
 {
 	int			surplus = sub->n_order - BANK_RECORDER_PATIENCE;
-	int			n = 0;
 	dlist_iter	iter;
 
-	if (surplus <= 0)
-		return;
 	dlist_foreach(iter, &sub->order)
 	{
 		BankItem   *item = dlist_container(BankItem, order_node, iter.cur);
-		bool		waits = item->state == BANK_ITEM_BLOCKED || item->state == BANK_ITEM_DELAYED;
 
-		if (n++ >= surplus)
+		if (surplus-- <= 0)
 			break;
 		if (item->state == BANK_ITEM_DONE || item->stored)
 			continue;
-		if (!waits && sub->n_order - n < BANK_RELAY_WINDOW)
+		if (!bank_queue_held_up(sub, item, now))
 			break;
 		bank_queue_mark(sub, item);
 	}
@@ -325,17 +321,19 @@ bank_recorder_disable(BankSubscription *sub)
  * it: nothing is written, try again later.
  */
 bool
-bank_recorder_record(BankSubscription *sub, TimestampTz now pg_attribute_unused())
+bank_recorder_record(BankSubscription *sub, TimestampTz now)
 {
 	if (!bank_recorder_lock(sub))
 		return false;
-	bank_recorder_relieve(sub);
+	bank_recorder_relieve(sub, now);
 	bank_recorder_rows(sub);
 	bank_queue_trim(sub);
 	bank_recorder_progress(sub);
 	if (sub->disable)
 		bank_recorder_disable(sub);
 	sub->progressed = sub->disable;
-	sub->lazy = false;
+	/* what is under way now may hold it up when we look again */
+	sub->lazy = sub->in_flight > 0 && sub->n_order >= 2 * BANK_RELAY_WINDOW;
+	sub->lazy_since = now;
 	return true;
 }

@@ -21,7 +21,10 @@
 
 /* Events of one subscription in memory; it reads no further when there are so many. */
 #define BANK_RELAY_ITEMS 100000
-/* Events between the stored cursor and what has been read; older unresolved ones become rows. */
+/*
+ * When there are twice as many events between the stored cursor and what has been read, nothing
+ * more is read until those that are held up have become rows: a page more at most.
+ */
 #define BANK_RELAY_WINDOW 1000
 /* Events read at a time. */
 #define BANK_RELAY_PAGE 500
@@ -62,11 +65,10 @@ typedef enum BankItemState
 struct BankItem
 {
 	BankItemState state;
+	int			n_links;		/* customers' accounts it belongs to: 0 to 2 */
 	int64		position;
 	BankUuid	event_id;
-	int			n_links;		/* customers' accounts it belongs to: 0 to 2 */
 	BankLink	links[2];
-	bool		queued;			/* are the links in their queues? */
 
 	char	   *json;			/* NULL: not loaded */
 	uint32		json_len;
@@ -75,21 +77,25 @@ struct BankItem
 	TimestampTz next_attempt;
 	TimestampTz first_attempt;	/* 0: none yet */
 	TimestampTz last_attempt;
-	int			status;			/* of the last attempt */
 	char	   *error;			/* of the last attempt, or NULL */
-	bool		alone;			/* not to be sent in a batch with others */
-	bool		taken;			/* by the request that is being made up */
+	int			status;			/* of the last attempt */
 
+	bool		queued;			/* are the links in their queues? */
+	bool		alone;			/* not to be sent in a batch with others */
+	bool		taken;			/* by the request, or the query, that is being made up */
 	bool		stored;			/* it has a row in bank.deliveries */
 	bool		dead;			/* done, but as a dead letter */
 	bool		dirty;			/* its row is to be written or deleted */
-	BankPair   *pair;			/* where in the feed it was read; NULL: loaded from its row */
 	bool		in_order;
+	BankPair   *pair;			/* where in the feed it was read; NULL: loaded from its row */
 
 	dlist_node	order_node;		/* in the order of reading, while in_order */
-	dlist_node	ready_node;		/* while ready */
 	dlist_node	dirty_node;		/* while dirty */
-	pairingheap_node delay_node;	/* while delayed */
+	union
+	{
+		dlist_node	ready_node; /* while ready */
+		pairingheap_node delay_node;	/* while delayed */
+	};
 };
 
 /* The queue of an account: its items, by position. */
@@ -115,11 +121,13 @@ typedef struct BankRelayRequest
 {
 	BankSinkRequest request;	/* first */
 	BankSubscription *subscription;
+	struct BankRelaySink *sink; /* which has it */
 	BankTarget *target;
 	BankItem  **items;
 	BankSinkEvent *events;
 	int			n;
 	int64		generation;		/* of the breaker */
+	uint64		random;			/* for the delay after a failure */
 	char		message_id[72];
 	bool		completed;
 	BankDelivery delivery;
@@ -206,6 +214,7 @@ extern BankItem *bank_queue_new_item(BankSubscription *sub);
 extern void bank_queue_add(BankSubscription *sub, BankItem *item, TimestampTz now);
 extern void bank_queue_wake(BankSubscription *sub, TimestampTz now);
 extern TimestampTz bank_queue_next_due(const BankSubscription *sub);
+extern bool bank_queue_held_up(BankSubscription *sub, const BankItem *item, TimestampTz now);
 extern void bank_queue_retry(BankSubscription *sub, BankItem *item, TimestampTz now);
 extern void bank_queue_done(BankSubscription *sub, BankItem *item, TimestampTz now);
 extern void bank_queue_set_aside(BankSubscription *sub, BankItem *item, TimestampTz now);

@@ -67,9 +67,11 @@ bank_sender_make(BankSubscription *sub, BankItem **items, int n)
 	int			i;
 
 	request->subscription = sub;
+	request->sink = sub->sink;
 	request->target = sub->target;
 	request->target->references++;
 	request->n = n;
+	request->random = pg_prng_uint64(&pg_global_prng_state);
 	request->items = palloc(n * sizeof(BankItem *));
 	request->events = palloc0(n * sizeof(BankSinkEvent));
 	for (i = 0; i < n; i++)
@@ -174,6 +176,11 @@ bank_sender_send(BankSubscription *sub, TimestampTz now)
 		dlist_push_tail(&sub->requests, &request->node);
 		sub->in_flight++;
 		bank_sender_in_flight++;
+		if (!sub->lazy)
+		{
+			sub->lazy = true;
+			sub->lazy_since = now;
+		}
 		for (i = 0; i < n; i++)
 		{
 			items[i]->last_attempt = now;
@@ -194,11 +201,16 @@ bank_sender_note_error(BankSubscription *sub, const BankDelivery *delivery, Time
 	sub->last_error_at = now;
 }
 
-/* An attempt with an item has failed, and counts: plan the next one, or give it up. */
+/*
+ * An attempt with an item has failed, and counts: plan the next one, or give it up. The items
+ * of one request come back together, so that a batch can be the same again.
+ */
 static void
-bank_sender_failed(BankSubscription *sub, BankItem *item, const BankDelivery *delivery,
+bank_sender_failed(BankSubscription *sub, BankItem *item, const BankRelayRequest *request,
 				   TimestampTz now)
 {
+	const BankDelivery *delivery = &request->delivery;
+
 	item->attempts++;
 	item->status = delivery->status;
 	if (item->error != NULL)
@@ -213,8 +225,7 @@ bank_sender_failed(BankSubscription *sub, BankItem *item, const BankDelivery *de
 		return;
 	}
 	item->next_attempt = now + bank_retry_delay(&sub->retry, item->attempts,
-												delivery->retry_after,
-												pg_prng_uint64(&pg_global_prng_state));
+												delivery->retry_after, request->random);
 	if (sub->skip)
 		bank_queue_set_aside(sub, item, now);
 	bank_queue_retry(sub, item, now);
@@ -242,13 +253,13 @@ bank_sender_conclude(BankSubscription *sub, BankItem *item, const BankRelayReque
 				break;
 			}
 			sub->failed++;
-			bank_sender_failed(sub, item, delivery, now);
+			bank_sender_failed(sub, item, request, now);
 			return;
 		case BANK_UNREACHED:
 			sub->failed++;
 			if (counts)
 			{
-				bank_sender_failed(sub, item, delivery, now);
+				bank_sender_failed(sub, item, request, now);
 				return;
 			}
 			break;
@@ -283,7 +294,7 @@ bank_sender_finish_one(BankRelayRequest *request, TimestampTz now)
 	if (delivery->verdict == BANK_THROTTLED)
 	{
 		TimestampTz until = now + bank_retry_delay(&sub->retry, 1, delivery->retry_after,
-												   pg_prng_uint64(&pg_global_prng_state));
+												   request->random);
 
 		sub->throttled_until = Max(sub->throttled_until, until);
 	}
@@ -318,7 +329,7 @@ bank_sender_cancel_all(BankSubscription *sub)
 		if (request->completed)
 			dlist_delete(&request->completed_node);
 		else
-			sub->sink->callbacks->cancel(sub->sink->state, &request->request);
+			request->sink->callbacks->cancel(request->sink->state, &request->request);
 		bank_sender_free(request);
 	}
 }

@@ -63,6 +63,7 @@ bank_relay_startup(void)
 			pg_atomic_init_u32(&slot->attentive, 0);
 			pg_atomic_init_u32(&slot->commits, 0);
 			pg_atomic_init_u32(&slot->changes, 0);
+			pg_atomic_init_u32(&slot->restores, 0);
 			pg_atomic_init_u32(&slot->in_flight, 0);
 			pg_atomic_init_u32(&slot->items, 0);
 			pg_atomic_init_u64(&slot->bytes, 0);
@@ -173,21 +174,23 @@ bank_relay_own_slot(void)
 
 /* Count a commit. */
 static void
-bank_relay_count(BankRelaySlot *slot, bool events, bool changes)
+bank_relay_count(BankRelaySlot *slot, bool events, bool changes, bool restores)
 {
 	if (events)
 		(void) pg_atomic_fetch_add_u32(&slot->commits, 1);
+	if (restores)
+		(void) pg_atomic_fetch_add_u32(&slot->restores, 1);
 	if (changes)
 		(void) pg_atomic_fetch_add_u32(&slot->changes, 1);
 }
 
 /*
  * A transaction of this database has committed that appended events, or changed
- * subscriptions. Raises nothing: the transaction is over. A worker that is about to free the
- * slot, as it has found no ledger, sees that count, or we see the slot freed.
+ * subscriptions; perhaps by a restore. Raises nothing: the transaction is over. A worker that
+ * is about to free the slot, as it has found no ledger, sees that count, or we see the slot freed.
  */
 void
-bank_relay_commit(bool events, bool changes)
+bank_relay_commit(bool events, bool changes, bool restores)
 {
 	BankRelaySlot *slot;
 	Latch	   *latch;
@@ -196,7 +199,7 @@ bank_relay_commit(bool events, bool changes)
 		return;
 	slot = bank_relay_own_slot();
 	if (slot != NULL)
-		bank_relay_count(slot, events, changes);
+		bank_relay_count(slot, events, changes, restores);
 	if (slot == NULL || slot->database != MyDatabaseId)
 	{
 		bank_relay_lock();
@@ -206,7 +209,7 @@ bank_relay_commit(bool events, bool changes)
 		bank_relay_unlock();
 		if (slot == NULL)
 			return;
-		bank_relay_count(slot, events, changes);
+		bank_relay_count(slot, events, changes, restores);
 	}
 	latch = slot->latch;
 	if (latch != NULL && (changes || pg_atomic_read_u32(&slot->attentive) != 0))

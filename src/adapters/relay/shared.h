@@ -39,6 +39,7 @@ typedef struct BankRelaySlot
 	pg_atomic_uint32 attentive; /* shall a commit set the latch? */
 	pg_atomic_uint32 commits;	/* transactions that appended events */
 	pg_atomic_uint32 changes;	/* transactions that changed subscriptions */
+	pg_atomic_uint32 restores;	/* transactions that restored deliveries, or events */
 	pg_atomic_uint32 in_flight; /* requests under way */
 	pg_atomic_uint32 items;		/* events in the worker's memory */
 	pg_atomic_uint64 bytes;		/* memory of their payloads */
@@ -58,7 +59,7 @@ extern BankRelayShared *bank_relay_shared;
 extern void bank_relay_init(void);
 extern BankRelaySlot *bank_relay_slot(Oid database, bool create);
 extern void bank_relay_want(BankRelaySlot *slot, TimestampTz start_at);
-extern void bank_relay_commit(bool events, bool changes);
+extern void bank_relay_commit(bool events, bool changes, bool restores);
 extern void bank_relay_launch(void);
 
 /* Begin and end of what is under the lock. */

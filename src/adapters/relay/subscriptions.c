@@ -175,7 +175,8 @@ bank_subscription_set(BankSubscription *sub, const Datum *values, const bool *nu
 	sub->breaker_policy.failure_threshold = DatumGetInt32(values[SUB_THRESHOLD]);
 	sub->breaker_policy.timeout = DatumGetInt64(values[SUB_BREAKER_TIMEOUT]);
 	sub->breaker_policy.concurrency = DatumGetInt32(values[SUB_CONCURRENCY]);
-	sub->runnable = true;
+	/* without any while pg_restore has not come to them */
+	sub->runnable = sub->target->sink_target.n_secrets > 0;
 	sub->complained = false;
 	if (!nulls[SUB_SECRET_EXPIRES] &&
 		(bank_relay_reload_at == 0 ||

@@ -16,6 +16,7 @@
 #include "postgres.h"
 
 #include "adapters/pg_compat.h"
+#include "adapters/relay/notify.h"
 #include "adapters/relay/relay.h"
 #include "adapters/relay/worker.h"
 #include "adapters/store/store.h"
@@ -64,6 +65,7 @@ static MemoryContext bank_worker_context = NULL;	/* likewise; reset each turn */
 static BankWorkerEnd bank_worker_end = BANK_WORKER_FAILED;
 static uint32 bank_worker_commits = 0;	/* as of the last look */
 static uint32 bank_worker_changes = 0;
+static uint32 bank_worker_restores = 0;
 static uint64 bank_worker_ended_before = 0;
 static TimestampTz bank_worker_locked_until = 0;
 static TimestampTz bank_worker_recorded_at = 0;
@@ -214,13 +216,27 @@ bank_worker_check(void)
 		bank_worker_quit(BANK_WORKER_STOPPED);
 }
 
+/* Deliveries, or their events, have been restored: forget what has been read without them. */
+static void
+bank_worker_forget_all(void)
+{
+	dlist_mutable_iter iter;
+
+	dlist_foreach_modify(iter, &bank_relay_subscriptions)
+		bank_subscription_forget(dlist_container(BankSubscription, node, iter.cur));
+}
+
 /* The subscriptions have changed, or are read for the first time. */
 static void
 bank_worker_load(TimestampTz now)
 {
+	uint32		restores = pg_atomic_read_u32(&bank_worker_slot->restores);
 	BankSession session;
 	dlist_iter	iter;
 
+	if (restores != bank_worker_restores)
+		bank_worker_forget_all();
+	bank_worker_restores = restores;
 	if (!bank_worker_begin(&session))
 		bank_worker_quit(BANK_WORKER_NEEDLESS);
 	bank_worker_check();
@@ -251,7 +267,7 @@ bank_worker_is_dirty(const BankSubscription *sub, TimestampTz now)
 
 	if (bank_worker_locked_until > now)
 		return false;
-	return (sub->progressed && !gathering) || sub->n_order >= 2 * BANK_RELAY_WINDOW ||
+	return (sub->progressed && !gathering) ||
 		(sub->lazy && now - sub->lazy_since >= BANK_WORKER_LAZY);
 }
 
@@ -260,7 +276,7 @@ static int
 bank_worker_lacks_payloads(BankSubscription *sub)
 {
 	int			room = bank_breaker_allows(&sub->breaker, &sub->breaker_policy, sub->in_flight);
-	int			wanted = Min(room * sub->batch_size, sub->n_ready);
+	int			wanted = room * sub->batch_size;
 	int			looked = 0;
 	dlist_iter	iter;
 
@@ -583,6 +599,7 @@ bank_relay_worker_main(Datum argument)
 	BackgroundWorkerInitializeConnectionByOid(DatumGetObjectId(argument), InvalidOid, 0);
 	if (bank_relay_shared == NULL || !bank_worker_attach())
 		proc_exit(0);
+	bank_relay_is_worker = true;
 	bank_worker_settings();
 	bank_worker_owner = ResourceOwnerCreate(NULL, "banking relay");
 	bank_worker_context = AllocSetContextCreate(TopMemoryContext, "banking relay turn",

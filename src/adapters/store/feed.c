@@ -369,6 +369,17 @@ bank_feed_read_batch(BankFeedCursor *cursor, const BankFeedBound *before,
 	return bank_feed_by_position(cursor, before, until, positions, max);
 }
 
+/* Has this ledger no events? */
+static bool
+bank_feed_is_empty(void)
+{
+	static BankPlan plan = {.text = "SELECT FROM bank.events LIMIT 1"};
+	bool		empty = bank_plan_execute(&plan, NULL, NULL, true) == 0;
+
+	SPI_freetuptable(SPI_tuptable);
+	return empty;
+}
+
 /*
  * The next events: up to max positions, all of one batch; moves the cursor behind the
  * last one. 0: there is nothing new, and the cursor has seen what the active snapshot
@@ -405,6 +416,12 @@ bank_feed_read(BankFeedCursor *cursor, int64 *positions, int max, BankError *err
 		}
 		if (until.present && until.snapshot != NULL && bank_snapshot_equal(until.snapshot, now))
 			return 0;
+		/* pg_restore can bring cursors before the events, which they may have seen */
+		if (!until.present && until.snapshot != NULL && bank_feed_is_empty())
+		{
+			cursor->exhausted = false;
+			return 0;
+		}
 		cursor->before = cursor->until;
 		cursor->until.incarnation = present;
 		cursor->until.snapshot = now;

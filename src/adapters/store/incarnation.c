@@ -45,7 +45,10 @@ bank_incarnation_load(int64 first_position, int64 last_position)
 	values[0] = Int64GetDatum(first_position);
 	values[1] = Int64GetDatum(last_position);
 	values[2] = FullTransactionIdGetDatum(GetTopFullTransactionId());
-	return bank_plan_execute(&plan, values, NULL, false) == 1;
+	if (bank_plan_execute(&plan, values, NULL, false) != 1)
+		return false;
+	bank_relay_note_restored();
+	return true;
 }
 
 /*
