@@ -59,6 +59,26 @@ END $$;
 COMMENT ON FUNCTION bank_rest.with_currency(jsonb, text) IS
   'The request with its currency inside the amount; where it names none, that of its account or hold.';
 
+-- Customers have no right to bank_execute, nor to deposit and withdraw: those are a teller's.
+-- Here they get them for what the routes do and no more. The ledger looks at the role of the
+-- session, not at the owner of this function: a customer still acts for the own accounts only.
+CREATE FUNCTION bank_rest.execute_own(command jsonb) RETURNS jsonb
+  LANGUAGE plpgsql VOLATILE SECURITY DEFINER
+  SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+  IF command ->> 'command' <> ALL (
+       '{create_account,deposit,withdraw,transfer,hold,capture,release}'::text[])
+     OR command ?| '{house_account,occurred_at,overdraft_limit,balance_limit}'
+     OR (command ->> 'command' = 'create_account' AND command ? 'account_id')
+     OR (command ->> 'command' IN ('deposit', 'withdraw')
+         AND NOT (SELECT s.customers_move_cash FROM bank_rest.settings AS s)) THEN
+    RAISE EXCEPTION 'permission denied for this command' USING ERRCODE = 'insufficient_privilege';
+  END IF;
+  RETURN bank_rest.execute(command);
+END $$;
+COMMENT ON FUNCTION bank_rest.execute_own(jsonb) IS 'bank_execute for customers: what the routes do, on their own accounts.';
+
 CREATE FUNCTION bank_rest.run(
   command text, body bytea, members text[], account_member text, status integer
 ) RETURNS json
@@ -107,8 +127,16 @@ BEGIN
       ELSE request END;
   END IF;
 
-  answer := bank_rest.execute(request || jsonb_strip_nulls(jsonb_build_object(
-    'command', command, 'idempotency_key', bank_rest.idempotency_key(bank_rest.header('idempotency-key')))));
+  request := request || jsonb_build_object('command', command);
+  IF bank_rest.header('idempotency-key') IS NOT NULL THEN
+    request := request || jsonb_build_object(
+      'idempotency_key', bank_rest.idempotency_key(bank_rest.header('idempotency-key')));
+  END IF;
+  IF bank_rest.profile() = 'customer' THEN
+    answer := bank_rest.execute_own(request);
+  ELSE
+    answer := bank_rest.execute(request);
+  END IF;
   IF NOT (answer ->> 'ok')::boolean THEN
     RETURN bank_rest.refuse(answer ->> 'code', answer ->> 'message',
                             replace(answer ->> 'detail', concat('api:', subject, ':'), ''),

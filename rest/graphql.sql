@@ -131,6 +131,59 @@ END;
 COMMENT ON FUNCTION bank_graphql.login(text, text) IS
   E'@behavior +mutationField\n@resultFieldName token\nLogs in. No accessToken: e-mail and password do not fit.';
 
+-- Deposits and withdrawals: tellers and customers have different rights to them.
+CREATE FUNCTION bank_rest.move_cash(
+  command text, account_id uuid, amount text, expected_version bigint, idempotency_key text, metadata jsonb
+) RETURNS bank_graphql.receipt
+  LANGUAGE plpgsql VOLATILE
+  SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  request jsonb := jsonb_strip_nulls(jsonb_build_object(
+    'command', command, 'account_id', account_id, 'amount', amount,
+    'expected_version', expected_version,
+    'idempotency_key', bank_rest.idempotency_key(idempotency_key)));
+  answer jsonb;
+BEGIN
+  IF bank_rest.with_trace(metadata) IS NOT NULL THEN
+    request := request || jsonb_build_object('metadata', bank_rest.with_trace(metadata));
+  END IF;
+  IF bank_rest.profile() = 'customer' THEN
+    answer := bank_rest.execute_own(request);
+  ELSE
+    answer := bank_rest.execute(request);
+  END IF;
+  IF NOT (answer ->> 'ok')::boolean THEN
+    RAISE EXCEPTION USING ERRCODE = answer ->> 'code', MESSAGE = answer ->> 'message',
+      DETAIL = COALESCE(answer ->> 'detail', ''), HINT = COALESCE(answer ->> 'hint', '');
+  END IF;
+  RETURN jsonb_populate_record(NULL::bank_graphql.receipt, answer);
+END $$;
+COMMENT ON FUNCTION bank_rest.move_cash(text, uuid, text, bigint, text, jsonb) IS
+  'Carries out a deposit or withdrawal, and raises its refusal.';
+
+CREATE FUNCTION bank_graphql.deposit(
+  account_id uuid, amount text, expected_version bigint DEFAULT NULL,
+  idempotency_key text DEFAULT NULL, metadata jsonb DEFAULT NULL
+) RETURNS bank_graphql.receipt
+  LANGUAGE sql VOLATILE
+  SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+  SELECT r.* FROM bank_rest.move_cash('deposit', account_id, amount, expected_version,
+                                      idempotency_key, metadata) AS r;
+END;
+
+CREATE FUNCTION bank_graphql.withdraw(
+  account_id uuid, amount text, expected_version bigint DEFAULT NULL,
+  idempotency_key text DEFAULT NULL, metadata jsonb DEFAULT NULL
+) RETURNS bank_graphql.receipt
+  LANGUAGE sql VOLATILE
+  SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+  SELECT r.* FROM bank_rest.move_cash('withdraw', account_id, amount, expected_version,
+                                      idempotency_key, metadata) AS r;
+END;
+
 DO $graphql$
 DECLARE
   ledger name := (SELECT n.nspname FROM pg_catalog.pg_extension AS e
@@ -194,24 +247,6 @@ BEGIN
         metadata => bank_rest.with_trace(metadata)) AS a;
     END
     $sql$, ledger, account);
-  EXECUTE pg_catalog.format($sql$
-    CREATE FUNCTION bank_graphql.deposit(
-      account_id uuid, amount text, expected_version bigint DEFAULT NULL,
-      idempotency_key text DEFAULT NULL, metadata jsonb DEFAULT NULL
-    ) RETURNS bank_graphql.receipt LANGUAGE sql VOLATILE
-    BEGIN ATOMIC
-      SELECT %2$s FROM %1$I.bank_deposit(account_id, amount::%1$I.bank_money, %3$s) AS r;
-    END
-    $sql$, ledger, receipt, options);
-  EXECUTE pg_catalog.format($sql$
-    CREATE FUNCTION bank_graphql.withdraw(
-      account_id uuid, amount text, expected_version bigint DEFAULT NULL,
-      idempotency_key text DEFAULT NULL, metadata jsonb DEFAULT NULL
-    ) RETURNS bank_graphql.receipt LANGUAGE sql VOLATILE
-    BEGIN ATOMIC
-      SELECT %2$s FROM %1$I.bank_withdraw(account_id, amount::%1$I.bank_money, %3$s) AS r;
-    END
-    $sql$, ledger, receipt, options);
   EXECUTE pg_catalog.format($sql$
     CREATE FUNCTION bank_graphql.transfer(
       from_account uuid, to_account uuid, amount text, expected_version bigint DEFAULT NULL,

@@ -134,7 +134,9 @@ BEGIN
                WHERE p.pronamespace = '%1$I'::regnamespace
                  AND p.proname = ANY (
                    '{bank_account,bank_accounts_of,bank_balance,bank_transactions,bank_statement}'
-                   || CASE profile WHEN 'auditor' THEN '{}' ELSE
+                   || CASE profile WHEN 'auditor' THEN '{}' WHEN 'customer' THEN
+                     '{bank_create_account,bank_transfer,bank_hold,bank_capture,bank_release}'
+                   ELSE
                      '{bank_execute,bank_create_account,bank_deposit,bank_withdraw,bank_transfer,bank_hold,bank_capture,bank_release}'
                      END::name[]) LOOP
         EXECUTE format('GRANT EXECUTE ON FUNCTION %%s TO %%I', f, role_name);

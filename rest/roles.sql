@@ -61,6 +61,7 @@ BEGIN
         'bank_rest.transactions(uuid, date, date, integer, integer), '
         'bank_rest.statement(uuid, date, date), bank_rest.currency_of(uuid), '
         'bank_rest.currency_of_hold(uuid), bank_rest.execute(jsonb), '
+        'bank_rest.move_cash(text, uuid, text, bigint, text, jsonb), '
         'bank_rest.header(text), bank_rest.subject(), bank_rest.profile(), '
         'bank_rest.idempotency_key(text), bank_rest.with_trace(jsonb), bank_rest.traceparent(), bank_rest.is_uuid(jsonb), '
         'bank_rest.with_currency(jsonb, text), '
@@ -68,6 +69,9 @@ BEGIN
         'bank_rest.accept(text, jsonb, jsonb, integer), '
         'bank_rest.number_of(text, text, integer), bank_rest.date_of(text, text, date), '
         'bank_rest.uuid_of(text), bank_rest.refuse_query(text, text, text, text) TO %I', name);
+    END IF;
+    IF profile = 'customer' THEN
+      EXECUTE format('GRANT EXECUTE ON FUNCTION bank_rest.execute_own(jsonb) TO %I', name);
     END IF;
     INSERT INTO bank_rest.roles (profile, role_name) VALUES (profile, name)
     ON CONFLICT ON CONSTRAINT roles_pkey DO UPDATE SET role_name = excluded.role_name;

@@ -18,6 +18,7 @@ CREATE TABLE bank_rest.settings (
   max_failures integer NOT NULL DEFAULT 5 CHECK (max_failures BETWEEN 1 AND 100),
   lock_time interval NOT NULL DEFAULT '15 minutes'
     CHECK (lock_time BETWEEN '1 second' AND '7 days'),
+  customers_move_cash boolean NOT NULL DEFAULT true,
   dummy_hash text NOT NULL
 );
 COMMENT ON TABLE bank_rest.settings IS 'Settings of the REST API; one row.';
@@ -27,6 +28,7 @@ COMMENT ON COLUMN bank_rest.settings.token_lifetime IS 'How long a token is good
 COMMENT ON COLUMN bank_rest.settings.bcrypt_cost IS 'Cost of new password hashes, 12 to 16; each step doubles the time of a login.';
 COMMENT ON COLUMN bank_rest.settings.max_failures IS 'So many failed logins in a row lock an e-mail address out.';
 COMMENT ON COLUMN bank_rest.settings.lock_time IS 'For how long; and a pause as long as this forgets earlier failures.';
+COMMENT ON COLUMN bank_rest.settings.customers_move_cash IS 'May customers deposit to and withdraw from their own accounts? Else only tellers do.';
 COMMENT ON COLUMN bank_rest.settings.dummy_hash IS 'What the password of an unknown user is compared with, so that it takes as long.';
 
 CREATE TABLE bank_rest.roles (

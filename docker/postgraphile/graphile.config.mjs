@@ -65,7 +65,11 @@ function maskError(error) {
   if (code === "forbidden") return new GraphQLError("Forbidden", { ...options, extensions: { code } });
   return new GraphQLError(cause.message, {
     ...options,
-    extensions: { code, detail: cause.detail?.replace(/\bapi:[0-9a-f-]{36}:/, ""), hint: cause.hint },
+    extensions: {
+      code,
+      detail: cause.detail?.replace(/\bapi:[0-9a-f-]{36}:/, "") || undefined,
+      hint: cause.hint || undefined,
+    },
   });
 }
 
