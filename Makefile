@@ -30,15 +30,19 @@ SQL_FILES = \
 	sql/events.sql \
 	sql/accounts.sql \
 	sql/holds.sql \
+	sql/principal.sql \
 	sql/views.sql \
 	sql/commands.sql \
 	sql/batch.sql \
+	sql/transfers.sql \
 	sql/execute.sql \
 	sql/queries.sql \
 	sql/feed.sql \
 	sql/relay.sql \
 	sql/subscriptions.sql \
-	sql/verify.sql
+	sql/participants.sql \
+	sql/verify.sql \
+	sql/privileges.sql
 
 INSTALL_SCRIPT_SQL = banking--$(EXTVERSION).sql
 

@@ -7,7 +7,10 @@
 CREATE TYPE bank.event_type AS ENUM (
   'account.created', 'account.frozen', 'account.unfrozen', 'account.closed',
   'account.limits_changed', 'money.deposited', 'money.withdrawn', 'transfer.completed',
-  'hold.created', 'hold.captured', 'hold.released', 'hold.expired'
+  'hold.created', 'hold.captured', 'hold.released', 'hold.expired',
+  'transfer.initiated', 'transfer.reserved', 'transfer.submitted', 'transfer.rejected', 'transfer.compensated',
+  'transfer.in_doubt', 'transfer.cancel_requested', 'transfer.received', 'transfer.refused', 'transfer.kept',
+  'transfer.cancelled'
 );
 COMMENT ON TYPE bank.event_type IS 'What happened; the list is that of src/domain/event.h.';
 
@@ -37,6 +40,7 @@ CREATE TABLE bank.events (
   expires_at timestamptz,
   hold_id uuid,
   limits_before bigint,
+  actor_id integer,
   CONSTRAINT events_pkey PRIMARY KEY (aggregate_id, version),
   CONSTRAINT events_peer_key UNIQUE (peer_id, peer_version),
   CONSTRAINT events_position_key UNIQUE (position)
@@ -48,13 +52,13 @@ COMMENT ON TABLE bank.events IS
 COMMENT ON COLUMN bank.events.position IS 'Global order of appending; unique. A refused command leaves no gap; a rollback of the caller, a crash or a failover can.';
 COMMENT ON COLUMN bank.events.version IS 'Place in the stream of aggregate_id: 1, 2, 3, … without gaps, counting the events where it is the peer.';
 COMMENT ON COLUMN bank.events.peer_version IS 'Place in the stream of peer_id; null when the event is no movement.';
-COMMENT ON COLUMN bank.events.amount IS 'Amount of the movement, or of the hold that is made or freed, in minor units, greater than zero; null for other events.';
+COMMENT ON COLUMN bank.events.amount IS 'Amount of the movement, or of the hold that is made or freed, in minor units, greater than zero; null for other events, save those of a transfer to or from another ledger.';
 COMMENT ON COLUMN bank.events.balance IS 'Balance of aggregate_id after the event, in minor units, signed.';
 COMMENT ON COLUMN bank.events.peer_balance IS 'Balance of peer_id after the event, in minor units, signed.';
 COMMENT ON COLUMN bank.events.recorded_at IS 'When the event was appended; never decreases along a stream.';
 COMMENT ON COLUMN bank.events.transaction_id IS 'The top-level transaction that appended the event.';
 COMMENT ON COLUMN bank.events.event_id IS 'Identifier for the outside (UUID version 7); the transaction id of a movement.';
-COMMENT ON COLUMN bank.events.aggregate_id IS 'The account the event is about; the source of a transfer.';
+COMMENT ON COLUMN bank.events.aggregate_id IS 'The account the event is about, the source of a transfer; or the transfer to or from another ledger.';
 COMMENT ON COLUMN bank.events.peer_id IS 'The second account of a movement: the house account of a deposit or withdrawal, the destination of a transfer or capture.';
 COMMENT ON COLUMN bank.events.event_type IS 'What happened.';
 COMMENT ON COLUMN bank.events.currency IS 'Currency of the account, and so of amount and balances (ISO 4217 letters).';
@@ -66,6 +70,27 @@ COMMENT ON COLUMN bank.events.peer_held IS 'What they reserve of peer_id.';
 COMMENT ON COLUMN bank.events.expires_at IS 'When the hold expires; of hold.created only.';
 COMMENT ON COLUMN bank.events.hold_id IS 'The hold the event is about: the event_id of its hold.created.';
 COMMENT ON COLUMN bank.events.limits_before IS 'Of account.limits_changed: the version of the event that set the limits before.';
+
+COMMENT ON COLUMN bank.events.actor_id IS 'Who has done it; null in an event that nobody''s command has made.';
+
+CREATE SEQUENCE bank.actors_actor_id_seq AS integer CACHE 1;
+COMMENT ON SEQUENCE bank.actors_actor_id_seq IS 'Numbers of actors.';
+CREATE TABLE bank.actors (
+  actor_id integer NOT NULL DEFAULT pg_catalog.nextval('bank.actors_actor_id_seq'::pg_catalog.regclass),
+  session_user_name text NOT NULL,
+  application_name text NOT NULL,
+  subject text NOT NULL DEFAULT '',
+  owner_id uuid,
+  CONSTRAINT actors_pkey PRIMARY KEY (actor_id)
+);
+ALTER SEQUENCE bank.actors_actor_id_seq OWNED BY bank.actors.actor_id;
+CREATE INDEX actors_who ON bank.actors (session_user_name, application_name, subject);
+COMMENT ON TABLE bank.actors IS 'Who has appended events. The same one may have several rows.';
+COMMENT ON COLUMN bank.actors.actor_id IS 'What events point to.';
+COMMENT ON COLUMN bank.actors.session_user_name IS 'The role that had logged in.';
+COMMENT ON COLUMN bank.actors.application_name IS 'What the session called itself; nobody has verified that.';
+COMMENT ON COLUMN bank.actors.subject IS 'Subject of the verified token, or empty.';
+COMMENT ON COLUMN bank.actors.owner_id IS 'The owner for whom a customer acted; null for staff.';
 
 CREATE INDEX events_transaction ON bank.events (transaction_id);
 
@@ -92,6 +117,8 @@ COMMENT ON COLUMN bank.idempotency_keys.refusal IS 'The outcome when it is a ref
 SELECT pg_catalog.pg_extension_config_dump('bank.events', 'WHERE true ORDER BY position');
 SELECT pg_catalog.pg_extension_config_dump('bank.events_position_seq', '');
 SELECT pg_catalog.pg_extension_config_dump('bank.idempotency_keys', '');
+SELECT pg_catalog.pg_extension_config_dump('bank.actors', '');
+SELECT pg_catalog.pg_extension_config_dump('bank.actors_actor_id_seq', '');
 
 CREATE FUNCTION bank.events_refuse_change() RETURNS trigger
   LANGUAGE c AS 'MODULE_PATHNAME', 'bank_events_refuse_change';

@@ -113,7 +113,7 @@ BEGIN
        SELECT FROM bank.accounts AS a WHERE a.house_account_id = require_account.account_id) THEN
     account := account_id;
   END IF;
-  IF account IS NULL THEN
+  IF account IS NULL OR NOT bank.sees_account(account_id) THEN
     RAISE EXCEPTION 'Account not found' USING ERRCODE = 'BK001',
       DETAIL = pg_catalog.format('Account: %s', account_id);
   END IF;
@@ -280,7 +280,8 @@ DECLARE
   result record;
 BEGIN
   SELECT a.* INTO result FROM bank.account_list AS a
-  WHERE a.account_id = bank_account.account_id;
+  WHERE a.account_id = bank_account.account_id
+    AND (bank.sees_all() OR a.owner_id = bank.current_owner());
   IF NOT FOUND THEN
     account_id := bank.require_account(account_id);
     SELECT a.* INTO result FROM bank.account_list AS a
@@ -305,8 +306,9 @@ CREATE FUNCTION @extschema@.bank_account_exists(account_id uuid) RETURNS boolean
   LANGUAGE sql STABLE SECURITY DEFINER PARALLEL SAFE
   SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
-  SELECT EXISTS (SELECT FROM bank.accounts AS a WHERE a.account_id = bank_account_exists.account_id)
-      OR EXISTS (SELECT FROM bank.accounts AS a WHERE a.house_account_id = bank_account_exists.account_id);
+  SELECT bank.sees_account(bank_account_exists.account_id)
+     AND (EXISTS (SELECT FROM bank.accounts AS a WHERE a.account_id = bank_account_exists.account_id)
+       OR EXISTS (SELECT FROM bank.accounts AS a WHERE a.house_account_id = bank_account_exists.account_id));
 END;
 COMMENT ON FUNCTION @extschema@.bank_account_exists(uuid) IS 'Is there an account with this identifier? False for null.';
 
@@ -323,7 +325,8 @@ DECLARE
   result record;
 BEGIN
   SELECT a.account_id, a.currency, a.balance, a.held, a.available, a.version INTO result
-  FROM bank.account_list AS a WHERE a.account_id = bank_balance.account_id;
+  FROM bank.account_list AS a WHERE a.account_id = bank_balance.account_id
+    AND (bank.sees_all() OR a.owner_id = bank.current_owner());
   IF NOT FOUND THEN
     account_id := bank.require_account(account_id);
     SELECT a.account_id, a.currency, a.balance, a.held, a.available, a.version INTO result
@@ -444,7 +447,7 @@ BEGIN
     SELECT s.version, s.position, s.event_id, s.event_type::text,
            bank.minor_to_numeric(s.delta, s.currency), s.currency,
            bank.minor_to_numeric(s.balance, s.currency), bank.logical_account(s.other_id),
-           s.business_at, s.recorded_at, s.metadata
+           s.business_at, s.recorded_at, CASE WHEN s.own OR bank.sees_all() THEN s.metadata END
     FROM bank.stream AS s
     WHERE s.account_id = bank_transactions.account_id AND s.version > low AND s.version <= high
       AND s.delta IS NOT NULL AND s.business_at >= since AND s.business_at < until
@@ -492,7 +495,8 @@ BEGIN
 
   RETURN QUERY
     WITH movement AS (
-      SELECT s.business_at, s.position, s.event_id, s.event_type::text AS event_type, s.metadata,
+      SELECT s.business_at, s.position, s.event_id, s.event_type::text AS event_type,
+             CASE WHEN s.own OR bank.sees_all() THEN s.metadata END AS metadata,
              bank.minor_to_numeric(s.delta, s.currency) AS delta
       FROM ROWS FROM (pg_catalog.unnest(accounts), pg_catalog.unnest(lows), pg_catalog.unnest(highs)) AS m (account, low, high),
            LATERAL (SELECT * FROM bank.stream AS e

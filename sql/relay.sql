@@ -188,7 +188,8 @@ SELECT bank.relay_note_created();
 
 -- An event as it leaves the server: CloudEvents 1.0, JSON format.
 CREATE VIEW bank.outgoing AS
-  SELECT e.position, e.event_id, e.aggregate_id, e.peer_id, e.event_type, e.event_data ->> 'currency' AS currency,
+  SELECT e.position, e.event_id, e.aggregate_id, e.peer_id, e.event_type,
+         COALESCE(e.event_data ->> 'currency', 'XXX') AS currency,
          e.event_type = 'account.created' AND e.event_data ->> 'account_type' = 'HOUSE' AS opens_house,
          COALESCE(pg_catalog.pg_column_size(e.metadata), 0) AS metadata_size,
          pg_catalog.json_build_object(

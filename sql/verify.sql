@@ -4,6 +4,7 @@ CREATE FUNCTION @extschema@.bank_verify(
   OUT invariant text, OUT ok boolean, OUT failures bigint, OUT detail text
 ) RETURNS SETOF record
   LANGUAGE c STABLE PARALLEL UNSAFE ROWS 17 COST 1000000
+  SET search_path = pg_catalog, pg_temp
   AS 'MODULE_PATHNAME', 'bank_sql_verify';
 COMMENT ON FUNCTION @extschema@.bank_verify() IS
   'Re-derives every balance from the events and checks every invariant of the ledger in one snapshot: one row each, with the number of failures and the first one. Blocks nobody; runs on standbys; progress in bank_progress.';
@@ -17,6 +18,7 @@ COMMENT ON COLUMN @extschema@.bank_rebuild_result.repaired IS 'Rows of read mode
 
 CREATE FUNCTION @extschema@.bank_rebuild() RETURNS @extschema@.bank_rebuild_result
   LANGUAGE c VOLATILE PARALLEL UNSAFE COST 1000000
+  SET search_path = pg_catalog, pg_temp
   AS 'MODULE_PATHNAME', 'bank_sql_rebuild';
 COMMENT ON FUNCTION @extschema@.bank_rebuild() IS
   'Makes the read models again from the events alone and writes the rows that differ; moves the sequences on where they have fallen behind (after taking over a logical replica). Commands wait until the transaction ends, readers do not; progress in bank_progress. Refused when the events themselves are damaged (XX001).';

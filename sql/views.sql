@@ -9,7 +9,7 @@ CREATE VIEW bank.stream AS
               WHEN e.event_type IN ('money.withdrawn', 'transfer.completed', 'hold.captured')
               THEN -e.amount ELSE e.amount END AS delta,
          e.amount, e.balance, COALESCE(e.held, 0) AS held, e.expires_at, e.currency, e.recorded_at,
-         COALESCE(e.occurred_at, e.recorded_at) AS business_at, e.metadata
+         COALESCE(e.occurred_at, e.recorded_at) AS business_at, e.metadata, true AS own
   FROM bank.events AS e
   UNION ALL
   SELECT e.peer_id, e.peer_version, e.position, e.event_id, e.event_type,
@@ -17,7 +17,7 @@ CREATE VIEW bank.stream AS
          CASE WHEN e.event_type IN ('money.withdrawn', 'transfer.completed', 'hold.captured')
               THEN e.amount ELSE -e.amount END,
          e.amount, e.peer_balance, COALESCE(e.peer_held, 0), e.expires_at, e.currency, e.recorded_at,
-         COALESCE(e.occurred_at, e.recorded_at), e.metadata
+         COALESCE(e.occurred_at, e.recorded_at), e.metadata, false
   FROM bank.events AS e
   WHERE e.peer_id IS NOT NULL;
 COMMENT ON VIEW bank.stream IS
@@ -52,7 +52,9 @@ CREATE VIEW bank.account_list AS
   GROUP BY a.house_account_id, a.currency, a.house_code;
 COMMENT ON VIEW bank.account_list IS 'What bank_accounts shows.';
 
-CREATE VIEW @extschema@.bank_accounts AS SELECT a.* FROM bank.account_list AS a;
+CREATE VIEW @extschema@.bank_accounts WITH (security_barrier) AS
+  SELECT a.* FROM bank.account_list AS a
+  WHERE (SELECT bank.sees_all()) OR a.owner_id = (SELECT bank.current_owner());
 COMMENT ON VIEW @extschema@.bank_accounts IS
   'Current state of every account. House accounts are added up over their stripes; their balance may be negative and nothing bounds what is available.';
 COMMENT ON COLUMN @extschema@.bank_accounts.account_id IS 'Identifier (UUID version 7; version 8 for house accounts).';
@@ -73,11 +75,16 @@ COMMENT ON COLUMN @extschema@.bank_accounts.house_account IS 'Code of a house ac
 CREATE VIEW bank.event_list AS
   SELECT e.position, e.event_id, e.aggregate_id, e.version, e.peer_id, e.peer_version,
          e.event_type::text AS event_type,
-         pg_catalog.jsonb_build_object('account_id', e.aggregate_id, 'currency', e.currency)
-           || CASE WHEN e.amount IS NULL THEN '{}'::jsonb
-                   ELSE pg_catalog.jsonb_build_object(
-                          'amount', bank.minor_to_text(e.amount, e.currency),
-                          'balance', bank.minor_to_text(e.balance, e.currency)) END
+         CASE WHEN e.event_type BETWEEN 'transfer.initiated' AND 'transfer.cancelled' OR (e.event_type = 'transfer.completed' AND e.peer_id IS NULL)
+              THEN pg_catalog.jsonb_build_object('transfer_id', e.aggregate_id)
+                     || CASE WHEN e.amount IS NULL THEN '{}'::jsonb
+                             ELSE pg_catalog.jsonb_build_object(
+                                    'currency', e.currency, 'amount', bank.minor_to_text(e.amount, e.currency)) END
+              ELSE pg_catalog.jsonb_build_object('account_id', e.aggregate_id, 'currency', e.currency)
+                     || CASE WHEN e.amount IS NULL THEN '{}'::jsonb
+                             ELSE pg_catalog.jsonb_build_object(
+                                    'amount', bank.minor_to_text(e.amount, e.currency),
+                                    'balance', bank.minor_to_text(e.balance, e.currency)) END END
            || CASE WHEN e.peer_id IS NULL THEN '{}'::jsonb
                    ELSE pg_catalog.jsonb_build_object('transaction_id', e.event_id) END
            || CASE WHEN e.hold_id IS NULL THEN '{}'::jsonb
@@ -86,13 +93,17 @@ CREATE VIEW bank.event_list AS
                           'held', bank.minor_to_text(COALESCE(e.held, 0), e.currency)) END
            || CASE WHEN e.expires_at IS NULL THEN '{}'::jsonb
                    ELSE pg_catalog.jsonb_build_object('expires_at', e.expires_at) END
-           || CASE WHEN e.event_type IN ('transfer.completed', 'hold.captured')
+           || CASE WHEN e.event_type IN ('transfer.completed', 'hold.captured') AND e.peer_id IS NOT NULL
                    THEN pg_catalog.jsonb_build_object('to_account_id', e.peer_id)
                    ELSE '{}'::jsonb END
            || COALESCE(e.data, '{}'::jsonb) AS event_data,
          e.metadata,
          COALESCE(e.occurred_at, e.recorded_at) AS occurred_at,
-         e.recorded_at
+         e.recorded_at,
+         (SELECT pg_catalog.jsonb_strip_nulls(pg_catalog.jsonb_build_object(
+                   'session_user', a.session_user_name, 'application_name', a.application_name,
+                   'subject', NULLIF(a.subject, ''), 'owner_id', a.owner_id))
+          FROM bank.actors AS a WHERE a.actor_id = e.actor_id) AS actor
   FROM bank.events AS e;
 COMMENT ON VIEW bank.event_list IS 'What bank_events shows.';
 
@@ -101,15 +112,16 @@ COMMENT ON VIEW @extschema@.bank_events IS
   'Every event, in the order of position when asked for it; amounts in event_data are strings.';
 COMMENT ON COLUMN @extschema@.bank_events.position IS 'Global order of appending.';
 COMMENT ON COLUMN @extschema@.bank_events.event_id IS 'Identifier of the event (UUID version 7); the transaction id of a movement.';
-COMMENT ON COLUMN @extschema@.bank_events.aggregate_id IS 'The account the event is about; the source of a transfer or capture.';
+COMMENT ON COLUMN @extschema@.bank_events.aggregate_id IS 'The account the event is about, the source of a transfer or capture; or the transfer to or from another ledger.';
 COMMENT ON COLUMN @extschema@.bank_events.version IS 'Place in the stream of aggregate_id.';
 COMMENT ON COLUMN @extschema@.bank_events.peer_id IS 'The other account of a movement; for deposits, withdrawals and captures without to_account a stripe of the house account.';
 COMMENT ON COLUMN @extschema@.bank_events.peer_version IS 'Place in the stream of peer_id.';
-COMMENT ON COLUMN @extschema@.bank_events.event_type IS 'account.created, account.frozen, account.unfrozen, account.closed, account.limits_changed, money.deposited, money.withdrawn, transfer.completed, hold.created, hold.captured, hold.released or hold.expired.';
+COMMENT ON COLUMN @extschema@.bank_events.event_type IS 'account.created, account.frozen, account.unfrozen, account.closed, account.limits_changed, money.deposited, money.withdrawn, transfer.completed, hold.created, hold.captured, hold.released, hold.expired; and transfer.* of a transfer to or from another ledger.';
 COMMENT ON COLUMN @extschema@.bank_events.event_data IS 'What happened, as a JSON object.';
 COMMENT ON COLUMN @extschema@.bank_events.metadata IS 'What the caller added to the command.';
 COMMENT ON COLUMN @extschema@.bank_events.occurred_at IS 'Business time: as given, else recorded_at.';
 COMMENT ON COLUMN @extschema@.bank_events.recorded_at IS 'When the event was appended.';
+COMMENT ON COLUMN @extschema@.bank_events.actor IS 'Who has done it: session_user, application_name, subject of the verified token, owner_id for whom a customer acted.';
 
 CREATE VIEW bank.hold_list AS
   SELECT h.hold_id, h.account_id, h.currency,
@@ -124,7 +136,11 @@ CREATE VIEW bank.hold_list AS
   FROM bank.holds AS h;
 COMMENT ON VIEW bank.hold_list IS 'What bank_holds shows.';
 
-CREATE VIEW @extschema@.bank_holds AS SELECT h.* FROM bank.hold_list AS h;
+CREATE VIEW @extschema@.bank_holds WITH (security_barrier) AS
+  SELECT h.* FROM bank.hold_list AS h
+  WHERE (SELECT bank.sees_all()) OR EXISTS (
+    SELECT FROM bank.accounts AS a
+    WHERE a.account_id = h.account_id AND a.owner_id = (SELECT bank.current_owner()));
 COMMENT ON VIEW @extschema@.bank_holds IS 'Every hold, and what became of it.';
 COMMENT ON COLUMN @extschema@.bank_holds.hold_id IS 'Identifier of the hold: the event_id that bank_hold returned.';
 COMMENT ON COLUMN @extschema@.bank_holds.account_id IS 'The account whose money is reserved.';

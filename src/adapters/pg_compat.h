@@ -133,4 +133,29 @@ typedef TU_UpdateIndexes BankIndexUpdate;
 	DecodeDateTime(fields, types, n, type, tm, fraction, zone, &(DateTimeErrorExtra) {0})
 #endif
 
+/* May this role execute this function? */
+#if PG_VERSION_NUM < 160000
+#define bank_may_execute(function, role) \
+	(pg_proc_aclcheck(function, role, ACL_EXECUTE) == ACLCHECK_OK)
+#else
+#define bank_may_execute(function, role) \
+	(object_aclcheck(ProcedureRelationId, function, role, ACL_EXECUTE) == ACLCHECK_OK)
+#endif
+
+/* What an action of the JSON parser returns, and a lexer for it, which copies strings. */
+#if PG_VERSION_NUM < 160000
+#define BankJsonAction void
+#define BANK_JSON_GO_ON return
+#else
+#define BankJsonAction JsonParseErrorType
+#define BANK_JSON_GO_ON return JSON_SUCCESS
+#endif
+#if PG_VERSION_NUM < 170000
+#define bank_json_lexer(json, len) \
+	makeJsonLexContextCstringLen(pstrdup(json), (int) (len), GetDatabaseEncoding(), true)
+#else
+#define bank_json_lexer(json, len) \
+	makeJsonLexContextCstringLen(NULL, json, len, GetDatabaseEncoding(), true)
+#endif
+
 #endif							/* BANK_PG_COMPAT_H */

@@ -14,6 +14,7 @@
 
 #include "domain/account_number.h"
 #include "domain/currency.h"
+#include "application/authority.h"
 #include "ports/clock.h"
 #include "ports/event_store.h"
 
@@ -84,6 +85,7 @@ bank_accounts_create(const BankNewAccount *arguments, const BankOptions *options
 	}
 	if (!bank_accounts_check_currency(arguments->currency, error) ||
 		!bank_command_check(options, error) ||
+		!bank_authority_check_opening(arguments, error) ||
 		!bank_accounts_take_limit(arguments->overdraft_limit, arguments->currency,
 								  &limits.overdraft, error) ||
 		!bank_accounts_take_limit(arguments->balance_limit, arguments->currency,
@@ -116,7 +118,7 @@ bank_accounts_create(const BankNewAccount *arguments, const BankOptions *options
 					   "Identifiers of this form belong to house accounts.");
 		return bank_error_hint(error, "Take a random UUID, or none.");
 	}
-	exists = arguments->account_id != NULL && bank_store_account_exists(&account_id);
+	exists = arguments->account_id != NULL && bank_store_identifier_taken(&account_id);
 	/*
 	 * Perhaps it was this very command that was waited for: a claim finds that. It is
 	 * one for no event, lest a refusal under the key answer with the other's opening.
@@ -175,6 +177,7 @@ bank_accounts_create_house(const char *code, const char *currency, const BankOpt
 	if (code == NULL)
 		return bank_command_missing("code", error);
 	if (!bank_accounts_check_currency(currency, error) ||
+		!bank_authority_check_staff(error) ||
 		!bank_house_code_check(code, strlen(code), error) ||
 		!bank_command_check(options, error))
 		return false;
@@ -401,7 +404,7 @@ bank_accounts_change(const char *command, const BankUuid *account_id,
 
 	if (account_id == NULL)
 		return bank_command_missing("account_id", error);
-	if (!bank_command_check(options, error))
+	if (!bank_command_check(options, error) || !bank_authority_check_staff(error))
 		return false;
 	bank_request_begin(&outcome->request, command, options);
 	bank_request_uuid(&outcome->request, account_id);
@@ -474,7 +477,7 @@ bank_accounts_set_limits(const BankUuid *account_id, const BankMoney *overdraft_
 	if (balance_limit != NULL && remove_balance_limit)
 		return bank_error_set(error, BANK_INVALID_AMOUNT,
 							  "balance_limit and remove_balance_limit exclude each other.");
-	if (!bank_command_check(options, error))
+	if (!bank_command_check(options, error) || !bank_authority_check_staff(error))
 		return false;
 	bank_request_begin(&outcome->request, "set_limits", options);
 	bank_request_uuid(&outcome->request, account_id);

@@ -32,22 +32,17 @@
 void
 bank_request_begin(BankRequest *request, const char *command, const BankOptions *options)
 {
-	char		number[32];
-
 	request->len = 0;
 	request->text[0] = '\0';
 	bank_request_text(request, command);
-	number[0] = '\0';
-	if (options->has_expected_version)
-		snprintf(number, sizeof(number), "%" PRId64, options->expected_version);
-	bank_request_text(request, number);
-	number[0] = '\0';
-	if (options->has_occurred_at)
-		snprintf(number, sizeof(number), "%" PRId64, options->occurred_at);
-	bank_request_text(request, number);
+	bank_request_number(request, options->has_expected_version ? &options->expected_version : NULL);
+	bank_request_number(request, options->has_occurred_at ? &options->occurred_at : NULL);
 }
 
-/* Add a text (no bars in it) and a separator; texts are bounded by their callers. */
+/*
+ * Add a text and a separator; texts are bounded by their callers. No bars in it unless it is
+ * the last one.
+ */
 void
 bank_request_text(BankRequest *request, const char *text)
 {
@@ -67,6 +62,17 @@ bank_request_uuid(BankRequest *request, const BankUuid *uuid)
 
 	if (uuid != NULL)
 		bank_uuid_format(uuid, text);
+	bank_request_text(request, text);
+}
+
+/* Add a whole number; NULL adds an empty text. */
+void
+bank_request_number(BankRequest *request, const int64_t *number)
+{
+	char		text[32] = "";
+
+	if (number != NULL)
+		snprintf(text, sizeof(text), "%" PRId64, *number);
 	bank_request_text(request, text);
 }
 

@@ -27,7 +27,7 @@ typedef struct BankOptions
 #define BANK_KEY_MAX 255
 
 /* Longest canonical request text, see bank_command_request_... */
-#define BANK_REQUEST_TEXT 512
+#define BANK_REQUEST_TEXT 768
 
 /* A canonical text of what a command was asked to do, built piece by piece. */
 typedef struct BankRequest
@@ -48,6 +48,7 @@ extern void bank_request_begin(BankRequest *request, const char *command,
 							   const BankOptions *options);
 extern void bank_request_text(BankRequest *request, const char *text);
 extern void bank_request_uuid(BankRequest *request, const BankUuid *uuid);
+extern void bank_request_number(BankRequest *request, const int64_t *number);
 extern void bank_request_money(BankRequest *request, const BankMoney *money);
 
 extern bool bank_command_check(const BankOptions *options, BankError *error);

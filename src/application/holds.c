@@ -10,11 +10,10 @@
 #include "application/holds.h"
 
 #include "application/accounts.h"
+#include "application/authority.h"
 #include "ports/clock.h"
 #include "ports/event_store.h"
 
-#include <inttypes.h>
-#include <stdio.h>
 #include <stdlib.h>
 
 /* The business time of a command that happens at this time. */
@@ -24,13 +23,13 @@ bank_holds_business_time(const BankOptions *options, int64_t at)
 	return options->has_occurred_at ? options->occurred_at : at;
 }
 
-/* Find a hold, in whatever state. BK013. */
+/* Find a hold that the caller may resolve, in whatever state. BK013. */
 static bool
 bank_holds_find(const BankUuid *hold_id, BankHold *hold, BankError *error)
 {
 	char		id[BANK_UUID_TEXT];
 
-	if (bank_store_find_hold(hold_id, hold))
+	if (bank_store_find_hold(hold_id, hold) && bank_authority_owns_hold(hold))
 		return true;
 	bank_uuid_format(hold_id, id);
 	return bank_error_set(error, BANK_HOLD_NOT_FOUND, "Hold: %s", id);
@@ -47,7 +46,6 @@ bank_holds_create(const BankUuid *account_id, const BankMoney *amount, const int
 	BankLocked	locked;
 	BankLocked *const all[] = {&locked};
 	const BankAccount *account = &locked.account;
-	char		number[32];
 	int64_t		at;
 	bool		done;
 
@@ -62,13 +60,13 @@ bank_holds_create(const BankUuid *account_id, const BankMoney *amount, const int
 	bank_request_begin(&outcome->request, "hold", options);
 	bank_request_uuid(&outcome->request, account_id);
 	bank_request_money(&outcome->request, amount);
-	snprintf(number, sizeof(number), "%" PRId64, *expires_in);
-	bank_request_text(&outcome->request, number);
+	bank_request_number(&outcome->request, expires_in);
 	if (!bank_command_find(options, outcome, &done, error))
 		return false;
 	if (done)
 		return true;
 	if (!bank_account_check_amount(amount, error) ||
+		!bank_authority_check_own(account_id, error) ||
 		!bank_accounts_lock(account_id, &locked, error))
 		return false;
 	at = bank_accounts_settle(all, 1);
@@ -133,6 +131,7 @@ bank_holds_capture(const BankUuid *hold_id, const BankMoney *amount, const BankU
 	if (to_account == NULL && house_code == NULL)
 		return bank_command_missing("house_account", error);
 	if (!bank_command_check(options, error) ||
+		(to_account == NULL && !bank_authority_check_staff(error)) ||
 		(to_account == NULL && !bank_house_code_check(house_code, strlen(house_code), error)))
 		return false;
 	bank_request_begin(&outcome->request, "capture", options);
@@ -154,7 +153,9 @@ bank_holds_capture(const BankUuid *hold_id, const BankMoney *amount, const BankU
 	if (done)
 		return true;
 	if (!bank_accounts_check_version(&locked, options, error) ||
-		!bank_holds_find(hold_id, &hold, error))
+		!bank_holds_find(hold_id, &hold, error) ||
+		!bank_hold_check_own(&hold, error) ||
+		(to_account != NULL && !bank_authority_check_payee(&peer.account, to_account, error)))
 		return false;
 	if (amount == NULL)
 	{
@@ -203,6 +204,7 @@ bank_holds_release(const BankUuid *hold_id, const BankOptions *options, BankOutc
 		return true;
 	if (!bank_accounts_check_version(&locked, options, error) ||
 		!bank_holds_find(hold_id, &hold, error) ||
+		!bank_hold_check_own(&hold, error) ||
 		!bank_hold_decide_release(&hold, account, at, bank_holds_business_time(options, at),
 								  &outcome->event, error))
 		return false;

@@ -8,6 +8,7 @@
 #include "application/movements.h"
 
 #include "application/accounts.h"
+#include "application/authority.h"
 #include "ports/event_store.h"
 
 /*
@@ -63,6 +64,7 @@ bank_movements_with_house(BankEventType type, const char *command, const BankUui
 	if (house_code == NULL)
 		return bank_command_missing("house_account", error);
 	if (!bank_command_check(options, error) ||
+		!bank_authority_check_staff(error) ||
 		!bank_house_code_check(house_code, strlen(house_code), error))
 		return false;
 
@@ -148,7 +150,8 @@ bank_movements_transfer(const BankUuid *from_account, const BankUuid *to_account
 		return false;
 	if (done)
 		return true;
-	if (!bank_account_check_amount(amount, error))
+	if (!bank_account_check_amount(amount, error) ||
+		!bank_authority_check_own(from_account, error))
 		return false;
 
 	from_first = bank_uuid_compare(from_account, to_account) <= 0;
@@ -159,6 +162,8 @@ bank_movements_transfer(const BankUuid *from_account, const BankUuid *to_account
 		to = from;
 	else if (!bank_accounts_lock(from_first ? to_account : from_account,
 								 from_first ? &to : &from, error))
+		return false;
+	if (!bank_authority_check_payee(&to.account, to_account, error))
 		return false;
 	return bank_movements_post(BANK_EVENT_TRANSFERRED, &from, &to, amount, options, outcome,
 							   error);

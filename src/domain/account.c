@@ -333,12 +333,14 @@ bank_house_code_is_builtin(const char *code)
 
 /*
  * Flaws of the event on an account in this status: a frozen one can be unfrozen,
- * and what is held can become free.
+ * what is held can become free, and a transfer can take what is held for it (which holds
+ * these are is known to bank_hold_check).
  */
 static unsigned
-bank_account_check_status(const BankAccount *account, BankEventType type)
+bank_account_check_status(const BankAccount *account, BankEventType type, bool as_peer)
 {
-	bool		frees = type == BANK_EVENT_HOLD_RELEASED || type == BANK_EVENT_HOLD_EXPIRED;
+	bool		frees = type == BANK_EVENT_HOLD_RELEASED || type == BANK_EVENT_HOLD_EXPIRED ||
+		(type == BANK_EVENT_HOLD_CAPTURED && !as_peer);
 	bool		allowed = account->status == BANK_STATUS_FROZEN ?
 		type == BANK_EVENT_UNFROZEN || frees :
 		account->status == BANK_STATUS_ACTIVE && type != BANK_EVENT_UNFROZEN;
@@ -420,7 +422,7 @@ bank_account_check(const BankAccount *account, const BankEvent *event, bool as_p
 			flaws |= BANK_FLAW_POSITION;
 		if (event->recorded_at < account->recorded_at)
 			flaws |= BANK_FLAW_TIME;
-		flaws |= bank_account_check_status(account, event->type);
+		flaws |= bank_account_check_status(account, event->type, as_peer);
 		if (event->type != BANK_EVENT_HOLD_EXPIRED && account->next_expiry != BANK_NO_EXPIRY &&
 			account->next_expiry <= event->recorded_at)
 			flaws |= BANK_FLAW_EXPIRY;

@@ -35,7 +35,7 @@ bank_error_message(BankErrorCode code)
 	return bank_error_table[code].message;
 }
 
-/* The code with this SQLSTATE and message; BANK_OK when there is none. */
+/* The code with this SQLSTATE and message (NULL: any); BANK_OK when there is none. */
 BankErrorCode
 bank_error_find(const char *sqlstate, const char *message)
 {
@@ -44,7 +44,7 @@ bank_error_find(const char *sqlstate, const char *message)
 	for (i = 1; i < sizeof(bank_error_table) / sizeof(bank_error_table[0]); i++)
 	{
 		if (strcmp(bank_error_table[i].sqlstate, sqlstate) == 0 &&
-			strcmp(bank_error_table[i].message, message) == 0)
+			(message == NULL || strcmp(bank_error_table[i].message, message) == 0))
 			return (BankErrorCode) i;
 	}
 	return BANK_OK;

@@ -34,6 +34,7 @@
 	X(BANK_HOLD_NOT_FOUND, "BK013", "Hold not found") \
 	X(BANK_HOLD_RESOLVED, "BK013", "Hold is already resolved") \
 	X(BANK_HOLD_EXPIRED, "BK013", "Hold has expired") \
+	X(BANK_HOLD_OF_TRANSFER, "BK013", "Hold belongs to a transfer") \
 	X(BANK_INVALID_EXPIRY, "BK013", "Invalid expiry of a hold") \
 	X(BANK_UNKNOWN_CURRENCY, "BK014", "Unknown currency") \
 	X(BANK_SAME_ACCOUNT, "BK015", "Source and destination are the same account") \
@@ -50,7 +51,18 @@
 	X(BANK_INVALID_SUBSCRIPTION, "BK026", "Invalid subscription") \
 	X(BANK_SUBSCRIPTION_NOT_FOUND, "BK027", "Subscription not found") \
 	X(BANK_SUBSCRIPTION_EXISTS, "BK028", "Subscription already exists") \
-	X(BANK_INVALID_CURSOR, "BK029", "Invalid feed cursor")
+	X(BANK_INVALID_CURSOR, "BK029", "Invalid feed cursor") \
+	X(BANK_TRANSFER_NOT_FOUND, "BK030", "Transfer not found") \
+	X(BANK_TRANSFER_EXISTS, "BK030", "Transfer already exists") \
+	X(BANK_TRANSFER_RESOLVED, "BK030", "Transfer is already resolved") \
+	X(BANK_TRANSFER_UNDER_WAY, "BK030", "Transfer is under way") \
+	X(BANK_INVALID_RESOLUTION, "BK030", "Invalid resolution of a transfer") \
+	X(BANK_PARTICIPANT_NOT_FOUND, "BK031", "Participant not found") \
+	X(BANK_PARTICIPANT_EXISTS, "BK032", "Participant already exists") \
+	X(BANK_PARTICIPANT_IN_USE, "BK032", "Participant has unresolved transfers") \
+	X(BANK_INVALID_PARTICIPANT, "BK033", "Invalid participant") \
+	X(BANK_INVALID_DESTINATION, "BK034", "Invalid destination") \
+	X(BANK_NOT_ALLOWED, "BK035", "Not allowed")
 
 typedef enum BankErrorCode
 {

@@ -16,7 +16,11 @@
 
 #include <stddef.h>
 
-/* X(symbol, name as stored) */
+/*
+ * X(symbol, name as stored). A name that stands here twice is the same word for the end of a
+ * transfer inside the ledger, which is a movement and has a peer, and of one that left
+ * it, which is an event of the transfer's own stream (domain/transfer.h).
+ */
 #define BANK_EVENT_TYPES(X) \
 	X(BANK_EVENT_CREATED, "account.created") \
 	X(BANK_EVENT_FROZEN, "account.frozen") \
@@ -29,7 +33,19 @@
 	X(BANK_EVENT_HOLD_CREATED, "hold.created") \
 	X(BANK_EVENT_HOLD_CAPTURED, "hold.captured") \
 	X(BANK_EVENT_HOLD_RELEASED, "hold.released") \
-	X(BANK_EVENT_HOLD_EXPIRED, "hold.expired")
+	X(BANK_EVENT_HOLD_EXPIRED, "hold.expired") \
+	X(BANK_EVENT_TRANSFER_INITIATED, "transfer.initiated") \
+	X(BANK_EVENT_TRANSFER_RESERVED, "transfer.reserved") \
+	X(BANK_EVENT_TRANSFER_SUBMITTED, "transfer.submitted") \
+	X(BANK_EVENT_TRANSFER_COMPLETED, "transfer.completed") \
+	X(BANK_EVENT_TRANSFER_REJECTED, "transfer.rejected") \
+	X(BANK_EVENT_TRANSFER_COMPENSATED, "transfer.compensated") \
+	X(BANK_EVENT_TRANSFER_IN_DOUBT, "transfer.in_doubt") \
+	X(BANK_EVENT_TRANSFER_CANCEL_REQUESTED, "transfer.cancel_requested") \
+	X(BANK_EVENT_TRANSFER_RECEIVED, "transfer.received") \
+	X(BANK_EVENT_TRANSFER_REFUSED, "transfer.refused") \
+	X(BANK_EVENT_TRANSFER_KEPT, "transfer.kept") \
+	X(BANK_EVENT_TRANSFER_CANCELLED, "transfer.cancelled")
 
 typedef enum BankEventType
 {
@@ -102,6 +118,7 @@ typedef struct BankEvent
 	int64_t		occurred_at;
 	BankLimits	limits;			/* account.created, account.limits_changed */
 	BankOpening opening;		/* account.created */
+	const struct BankTransferTerms *terms;	/* transfer.* of a stream of its own; else NULL */
 	const void *metadata;		/* opaque to the rules; NULL: none */
 } BankEvent;
 
@@ -133,6 +150,13 @@ bank_event_is_hold(BankEventType type)
 {
 	return type == BANK_EVENT_HOLD_CREATED || type == BANK_EVENT_HOLD_CAPTURED ||
 		type == BANK_EVENT_HOLD_RELEASED || type == BANK_EVENT_HOLD_EXPIRED;
+}
+
+/* Is it an event of the stream of a transfer to or from another ledger? */
+static inline bool
+bank_event_is_transfer(BankEventType type)
+{
+	return type >= BANK_EVENT_TRANSFER_INITIATED && type <= BANK_EVENT_TRANSFER_CANCELLED;
 }
 
 /* Does the event have an amount, and so a place in the order of business times? */

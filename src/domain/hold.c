@@ -70,8 +70,8 @@ bank_hold_event(BankEvent *event, BankEventType type, const BankHold *hold,
 }
 
 /*
- * Reserve money of an active customer's account for a time; the event's
- * identifier, which the caller gives it, is that of the hold.
+ * Reserve money of an active customer's account for a time (BANK_NO_EXPIRY: until a
+ * transfer resolves it); the event's identifier, which the caller gives it, is that of the hold.
  * BK002..BK005, BK009, BK016.
  */
 bool
@@ -95,7 +95,9 @@ bank_hold_decide_create(const BankAccount *account, const BankMoney *amount, int
 	if (!bank_add_int64(account->held, amount->minor, &held))
 		return bank_error_set(error, BANK_LIMIT_EXCEEDED,
 							  "The holds of an account cannot exceed what an amount can be.");
-	if (!bank_add_int64(at, duration, &expires_at))
+	if (duration == BANK_NO_EXPIRY)
+		expires_at = BANK_NO_EXPIRY;
+	else if (!bank_add_int64(at, duration, &expires_at))
 		return bank_hold_check_duration(INT64_MAX, error);
 	if (business_at >= expires_at)
 		return bank_error_set(error, BANK_INVALID_DATE,
@@ -126,6 +128,19 @@ bank_hold_check_usable(const BankHold *hold, int64_t at, int64_t business_at, Ba
 	return true;
 }
 
+/* A hold that does not expire is a transfer's, and not to be resolved by anybody else. BK013. */
+bool
+bank_hold_check_own(const BankHold *hold, BankError *error)
+{
+	char		id[BANK_UUID_TEXT];
+
+	if (hold->expires_at != BANK_NO_EXPIRY)
+		return true;
+	bank_uuid_format(&hold->id, id);
+	bank_error_set(error, BANK_HOLD_OF_TRANSFER, "Transfer: %s", id);
+	return bank_error_hint(error, "Ask for the money back with bank_cancel_transfer.");
+}
+
 /*
  * Move the held money, or a part of it, from the account to a peer; the rest is
  * free again. BK002, BK003, BK005, BK013, BK015, BK016.
@@ -150,6 +165,9 @@ bank_hold_decide_capture(const BankHold *hold, const BankAccount *account,
 		bank_minor_format(hold->amount, bank_currency_exponent(hold->currency), text);
 		return bank_error_set(error, BANK_LIMIT_EXCEEDED, "Held: %s %.3s", text, hold->currency);
 	}
+	/* a transfer's money has left already when it is captured */
+	if (hold->expires_at == BANK_NO_EXPIRY)
+		freed.status = BANK_STATUS_ACTIVE;
 	freed.held -= hold->amount;
 	if (!bank_account_decide_movement(BANK_EVENT_HOLD_CAPTURED, &freed, peer, amount, event,
 									  error))
@@ -188,13 +206,16 @@ bank_hold_check(const BankHold *hold, const BankAccount *account, const BankEven
 	if (event->type == BANK_EVENT_HOLD_CREATED)
 		return hold->status == BANK_HOLD_UNKNOWN &&
 			bank_uuid_equal(&event->hold_id, &event->event_id) &&
-			event->expires_at != INT64_MAX && event->expires_at > event->recorded_at &&
+			event->expires_at > event->recorded_at &&
 			event->expires_at > business_at ? 0 : BANK_FLAW_HOLD;
 	if (hold->status != BANK_HOLD_OPEN || event->expires_at != 0 ||
 		!bank_uuid_equal(&hold->account_id, &event->aggregate_id))
 		return BANK_FLAW_HOLD;
 	if (event->held < 0 || account->held - event->held != hold->amount)
 		return BANK_FLAW_HELD;
+	if (event->type == BANK_EVENT_HOLD_CAPTURED && account->status != BANK_STATUS_ACTIVE &&
+		hold->expires_at != BANK_NO_EXPIRY)
+		return BANK_FLAW_STATUS;
 	if (event->type == BANK_EVENT_HOLD_EXPIRED)
 		fits = event->amount == hold->amount && event->recorded_at >= hold->expires_at &&
 			event->has_occurred_at && event->occurred_at == hold->expires_at;

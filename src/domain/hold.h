@@ -29,7 +29,7 @@ typedef struct BankHold
 	BankHoldStatus status;
 	int64_t		amount;			/* reserved, minor units, > 0 */
 	int64_t		captured;		/* of it, how much moved; 0 unless captured */
-	int64_t		expires_at;		/* from this instant on it cannot be used */
+	int64_t		expires_at;		/* from then on it cannot be used; BANK_NO_EXPIRY: a transfer's */
 	int64_t		created_at;		/* business time */
 	int64_t		created_version;	/* of the account */
 	int64_t		created_position;
@@ -64,6 +64,7 @@ extern bool bank_hold_decide_capture(const BankHold *hold, const BankAccount *ac
 									 BankError *error);
 extern bool bank_hold_decide_release(const BankHold *hold, const BankAccount *account, int64_t at,
 									 int64_t business_at, BankEvent *event, BankError *error);
+extern bool bank_hold_check_own(const BankHold *hold, BankError *error);
 extern void bank_hold_expire(const BankHold *hold, const BankAccount *account, BankEvent *event);
 
 /*

@@ -15,6 +15,7 @@
 #define BANK_PORTS_EVENT_STORE_H
 
 #include "domain/hold.h"
+#include "domain/transfer.h"
 
 /*
  * Lock a customer's account, waiting if need be, and read its current state.
@@ -66,8 +67,36 @@ extern int	bank_store_expired_holds(const BankUuid *account_id, int64_t at, Bank
 									 int64_t *next_expiry);
 extern int	bank_store_due_accounts(int64_t at, int max, BankUuid **account_ids);
 
-/* Is there an account with this identifier? Waits for a concurrent creation. */
-extern bool bank_store_account_exists(const BankUuid *account_id);
+/*
+ * Transfers. lock: the right to add to a transfer's stream, waiting for it if need be, before
+ * the locks of accounts; reads its current state, which is BANK_TRANSFER_NONE with
+ * version 0 when there is none. find: the same without the lock. last_event: its latest.
+ */
+extern void bank_store_lock_transfer(const BankUuid *transfer_id, BankTransfer *transfer);
+extern bool bank_store_find_transfer(const BankUuid *transfer_id, BankTransfer *transfer);
+extern void bank_store_last_event(const BankTransfer *transfer, BankEvent *event);
+
+/*
+ * The participant with this name: how long its transfers may take (microseconds) and the
+ * house account that stands for it. It cannot be removed until the transaction ends. False:
+ * there is none.
+ */
+extern bool bank_store_find_participant(const char *name, int64_t *deadline,
+										char house_code[BANK_HOUSE_CODE_TEXT]);
+
+/* Have the participant asked about a transfer now; or never again. */
+extern void bank_store_schedule_transfer(const BankUuid *transfer_id, const char *participant,
+										 int64_t at);
+extern void bank_store_settle_transfer(const BankUuid *transfer_id);
+
+/* Metadata (NULL: none) with this identifier as correlation_id, unless it has one. */
+extern const void *bank_store_correlate(const void *metadata, const BankUuid *id);
+
+/*
+ * Is this the identifier of an account, or of a transfer to or from another ledger? Waits for a
+ * concurrent creation.
+ */
+extern bool bank_store_identifier_taken(const BankUuid *account_id);
 
 /* Is there this house account in this currency? Waits for a concurrent creation likewise. */
 extern bool bank_store_house_exists(const char *code, const char *currency);

@@ -3,6 +3,7 @@
  *		The ports of the use cases, in memory.
  */
 #include "fake_store.h"
+#include "ports/principal.h"
 
 #include <stdarg.h>
 #include <stddef.h>
@@ -202,10 +203,10 @@ bank_store_lock_house(const char *code, const char *currency, BankAccount *accou
 }
 
 bool
-bank_store_account_exists(const BankUuid *account_id)
+bank_store_identifier_taken(const BankUuid *account_id)
 {
 	fake_note("exists ");
-	return fake_find(account_id) != NULL;
+	return fake_find(account_id) != NULL || fake_transfer(account_id) != NULL;
 }
 
 bool
@@ -327,6 +328,174 @@ fake_apply_hold(const BankEvent *event)
 	bank_hold_apply(hold, event);
 }
 
+/* The transfer with this identifier, or NULL. */
+BankTransfer *
+fake_transfer(const BankUuid *transfer_id)
+{
+	int			i;
+
+	for (i = 0; i < fake.n_transfers; i++)
+	{
+		if (bank_uuid_equal(&fake.transfers[i].id, transfer_id))
+			return &fake.transfers[i];
+	}
+	return NULL;
+}
+
+bool
+bank_store_find_transfer(const BankUuid *transfer_id, BankTransfer *transfer)
+{
+	const BankTransfer *found = fake_transfer(transfer_id);
+
+	memset(transfer, 0, sizeof(*transfer));
+	transfer->id = *transfer_id;
+	transfer->state = BANK_TRANSFER_NONE;
+	if (found != NULL)
+		*transfer = *found;
+	return found != NULL;
+}
+
+void
+bank_store_lock_transfer(const BankUuid *transfer_id, BankTransfer *transfer)
+{
+	if (strstr(fake_trace, "lock:") != NULL || strstr(fake_trace, "house:") != NULL)
+		fake_die("a transfer is locked after accounts");
+	fake_note("transfer ");
+	(void) bank_store_find_transfer(transfer_id, transfer);
+}
+
+void
+bank_store_last_event(const BankTransfer *transfer, BankEvent *event)
+{
+	int			i;
+
+	fake_note("last ");
+	for (i = 0; i < fake.n_events; i++)
+	{
+		if (bank_uuid_equal(&fake.events[i].aggregate_id, &transfer->id) &&
+			fake.events[i].version == transfer->version)
+		{
+			*event = fake.events[i];
+			return;
+		}
+	}
+	fake_die("the last event of a transfer is missing");
+}
+
+bool
+bank_store_find_participant(const char *name, int64_t *deadline,
+							char house_code[BANK_HOUSE_CODE_TEXT])
+{
+	int			i;
+
+	fake_note("participant ");
+	for (i = 0; i < fake.n_participants; i++)
+	{
+		if (strcmp(fake.participants[i].name, name) != 0)
+			continue;
+		*deadline = fake.participants[i].deadline;
+		memcpy(house_code, fake.participants[i].house_code, BANK_HOUSE_CODE_TEXT);
+		return true;
+	}
+	return false;
+}
+
+/* Place of a transfer among those that are to be asked about, or the end. */
+static int
+fake_schedule_of(const BankUuid *transfer_id)
+{
+	int			i;
+
+	for (i = 0; i < fake.n_schedule; i++)
+	{
+		if (bank_uuid_equal(&fake.schedule[i].transfer_id, transfer_id))
+			break;
+	}
+	return i;
+}
+
+/* How often it was scheduled since it was not; 0: nobody is to be asked about it. */
+int
+fake_scheduled(const BankUuid *transfer_id)
+{
+	int			i = fake_schedule_of(transfer_id);
+
+	return i < fake.n_schedule ? fake.schedule[i].times : 0;
+}
+
+void
+bank_store_schedule_transfer(const BankUuid *transfer_id, const char *participant, int64_t at)
+{
+	int			i = fake_schedule_of(transfer_id);
+
+	fake_note("schedule ");
+	if (i == fake.n_schedule)
+	{
+		if (fake.n_schedule == FAKE_TRANSFERS)
+			fake_die("too many transfers are scheduled");
+		memset(&fake.schedule[i], 0, sizeof(fake.schedule[0]));
+		fake.schedule[i].transfer_id = *transfer_id;
+		(void) snprintf(fake.schedule[i].participant, BANK_PARTICIPANT_TEXT, "%s", participant);
+		fake.n_schedule++;
+	}
+	fake.schedule[i].at = at;
+	fake.schedule[i].times++;
+}
+
+void
+bank_store_settle_transfer(const BankUuid *transfer_id)
+{
+	int			i = fake_schedule_of(transfer_id);
+
+	fake_note("settle ");
+	if (i < fake.n_schedule)
+		fake.schedule[i] = fake.schedule[--fake.n_schedule];
+}
+
+const void *
+bank_store_correlate(const void *metadata, const BankUuid *id)
+{
+	FakeMetadata *made = &fake.metadata[fake.n_metadata];
+
+	if (fake.n_metadata == FAKE_EVENTS)
+		fake_die("too much metadata");
+	fake.n_metadata++;
+	made->given = metadata;
+	made->correlation_id = *id;
+	return made;
+}
+
+/* Has the event this metadata, related to this identifier? */
+bool
+fake_is_correlated(const BankEvent *event, const void *given, const BankUuid *id)
+{
+	const FakeMetadata *metadata = event->metadata;
+
+	return metadata >= fake.metadata && metadata < fake.metadata + fake.n_metadata &&
+		metadata->given == given && bank_uuid_equal(&metadata->correlation_id, id);
+}
+
+/* Check an event of a transfer and apply it. */
+static void
+fake_apply_transfer(const BankEvent *event)
+{
+	BankTransfer *transfer = fake_transfer(&event->aggregate_id);
+	unsigned	flaws;
+
+	if (transfer == NULL)
+	{
+		if (fake.n_transfers == FAKE_TRANSFERS)
+			fake_die("too many transfers");
+		transfer = &fake.transfers[fake.n_transfers++];
+		memset(transfer, 0, sizeof(*transfer));
+		transfer->state = BANK_TRANSFER_NONE;
+	}
+	flaws = bank_transfer_check(transfer, event);
+	if (flaws != 0)
+		fake_die(bank_flaw_text(flaws));
+	bank_transfer_apply(transfer, event);
+}
+
 /* The earliest expiry among the open holds of an account. */
 static int64_t
 fake_next_expiry(const BankUuid *account_id)
@@ -352,6 +521,11 @@ fake_apply(const BankEvent *event, bool as_peer)
 	BankAccount *account = fake_find(id);
 	unsigned	flaws;
 
+	if (bank_event_is_transfer(event->type))
+	{
+		fake_apply_transfer(event);
+		return;
+	}
 	if (account == NULL)
 	{
 		if (fake.n_accounts == FAKE_ACCOUNTS)
@@ -384,10 +558,30 @@ bank_store_append(BankEvent *event, const BankAccount *aggregate, const BankAcco
 	if (fake.n_events == FAKE_EVENTS)
 		fake_die("too many events");
 	event->position = fake.n_events + 1;
-	fake.events[fake.n_events++] = *event;
+	fake.events[fake.n_events] = *event;
+	if (event->terms != NULL)
+	{
+		fake.terms[fake.n_events] = *event->terms;
+		fake.events[fake.n_events].terms = &fake.terms[fake.n_events];
+	}
+	fake.n_events++;
 	fake_apply(event, false);
 	if (event->has_peer)
 		fake_apply(event, true);
+}
+
+/* Is the account with this identifier among these? */
+static bool
+fake_given(const BankUuid *id, const BankAccount *const *accounts, int n_accounts)
+{
+	int			i;
+
+	for (i = 0; i < n_accounts; i++)
+	{
+		if (bank_uuid_equal(&accounts[i]->id, id))
+			return true;
+	}
+	return false;
 }
 
 void
@@ -396,11 +590,24 @@ bank_store_append_all(BankEvent *const *events, int n, const BankAccount *const 
 {
 	int			i;
 
-	(void) accounts;
-	(void) n_accounts;
+	for (i = 0; i < n_accounts; i++)
+	{
+		const BankAccount *stored = fake_find(&accounts[i]->id);
+
+		if (stored == NULL || stored->version != accounts[i]->version ||
+			stored->position != accounts[i]->position ||
+			stored->next_expiry != accounts[i]->next_expiry)
+			fake_die("append was given accounts that are not as stored");
+	}
 	for (i = 0; i < n; i++)
+	{
+		if (!bank_event_is_transfer(events[i]->type) &&
+			(!fake_given(&events[i]->aggregate_id, accounts, n_accounts) ||
+			 (events[i]->has_peer && !fake_given(&events[i]->peer_id, accounts, n_accounts))))
+			fake_die("append was not given all accounts");
 		bank_store_append(events[i], fake_find(&events[i]->aggregate_id),
 						  events[i]->has_peer ? fake_find(&events[i]->peer_id) : NULL);
+	}
 }
 
 /* What a key stands for. */
@@ -619,4 +826,39 @@ fake_free(void)
 		free(fake_chunks);
 		fake_chunks = next;
 	}
+}
+
+/* --- ports/principal.h: staff, unless the test says otherwise --- */
+
+bool		fake_is_customer;
+BankUuid	fake_owner;
+
+bool
+bank_principal_is_customer(void)
+{
+	return fake_is_customer;
+}
+
+bool
+bank_principal_owner(BankUuid *owner_id)
+{
+	*owner_id = fake_owner;
+	return true;
+}
+
+bool
+bank_principal_owns(const BankUuid *owner_id, const BankUuid *account_id)
+{
+	const BankAccount *account = fake_find(account_id);
+
+	return account != NULL && account->opening.has_owner &&
+		bank_uuid_equal(&account->opening.owner_id, owner_id);
+}
+
+bool
+bank_principal_made(const BankUuid *owner_id, const BankHold *hold)
+{
+	(void) owner_id;
+	(void) hold;
+	return fake_is_customer;
 }

@@ -156,8 +156,11 @@ test_create(void)
 			   "a business time at its end");
 	check_text(create(&account, &sixty, 100, NOW + 99, &event), "hold.created",
 			   "a business time just before");
-	check_text(create(&account, &sixty, INT64_MAX, NOW, &event),
-			   "BK013 Invalid expiry of a hold", "for ever");
+	check_text(create(&account, &sixty, INT64_MAX - 1, NOW, &event),
+			   "BK013 Invalid expiry of a hold", "beyond all times");
+	check_text(create(&account, &sixty, BANK_NO_EXPIRY, NOW, &event), "hold.created",
+			   "without end");
+	check_int(event.expires_at, BANK_NO_EXPIRY, "which it says");
 	account.status = BANK_STATUS_FROZEN;
 	check_text(create(&account, &sixty, 100, NOW, &event), "BK002 Account is not active", "frozen");
 	account.status = BANK_STATUS_CLOSED;
@@ -271,6 +274,35 @@ test_capture(void)
 			   "expired and recorded as such");
 }
 
+/* A hold without end is a transfer's, and is captured whatever the state of the account. */
+static void
+test_without_end(void)
+{
+	BankHold	hold = open_hold();
+	BankAccount account = account_of(1, 4000);
+	BankAccount other = account_of(2, 0);
+	BankEvent	event;
+	BankError	error;
+
+	check(bank_hold_check_own(&hold, &error), "a hold with an end is anybody's");
+	hold.expires_at = BANK_NO_EXPIRY;
+	account.next_expiry = BANK_NO_EXPIRY;
+	check(!bank_hold_check_own(&hold, &error), "one without is not");
+	check_text(refusal(&error), "BK013 Hold belongs to a transfer", "but the transfer's");
+	account.status = BANK_STATUS_FROZEN;
+	check_text(capture(&hold, &account, &other, 4000, INT64_MAX - 1, INT64_MAX - 1, &event),
+			   "hold.captured", "captured, frozen, after all times");
+	check_int(bank_account_check(&account, &event, false), 0, "which fits the account");
+	check_int(bank_hold_check(&hold, &account, &event), 0, "and the hold");
+	hold.expires_at = INT64_MAX - 1;
+	check(bank_hold_check(&hold, &account, &event) != 0, "but not one that has an end");
+	hold.expires_at = BANK_NO_EXPIRY;
+	other.status = BANK_STATUS_FROZEN;
+	check_text(capture(&hold, &account, &other, 1, NOW, NOW, &event),
+			   "BK002 Account is not active", "the peer must be active");
+	check(bank_hold_decide_release(&hold, &account, NOW, NOW, &event, &error), "released");
+}
+
 /* Release and expiry free all of it, frozen or not. */
 static void
 test_free(void)
@@ -345,7 +377,7 @@ test_flaws(void)
 	FLAWED(created, "there already", (void) 0, &hold, BANK_FLAW_HOLD);
 	FLAWED(created, "another identifier", event.hold_id = id_of(61), &none, BANK_FLAW_HOLD);
 	FLAWED(created, "over at once", event.expires_at = NOW, &none, BANK_FLAW_HOLD);
-	FLAWED(created, "never over", event.expires_at = INT64_MAX, &none, BANK_FLAW_HOLD);
+	FLAWED(created, "never over", event.expires_at = BANK_NO_EXPIRY, &none, 0);
 	FLAWED(created, "over before it began", event.has_occurred_at = true;
 		   event.occurred_at = NOW + 100, &none, BANK_FLAW_HOLD);
 	FLAWED(captured, "sound", (void) 0, &hold, 0);
@@ -684,6 +716,7 @@ main(void)
 	test_create();
 	test_durations();
 	test_capture();
+	test_without_end();
 	test_free();
 	test_flaws();
 	for (n = 0; n < BANK_HOLD_UNKNOWN; n++)

@@ -28,22 +28,29 @@ WHERE d.classid = 'pg_proc'::regclass AND d.refclassid = 'pg_extension'::regclas
 CREATE TABLE decided (kind text, schema text, name text);
 INSERT INTO decided SELECT 'command', 'public', unnest(ARRAY['bank_create_account', 'bank_create_house_account', 'bank_deposit',
   'bank_withdraw', 'bank_transfer', 'bank_freeze', 'bank_unfreeze', 'bank_close', 'bank_set_limits', 'bank_post_transfers', 'bank_hold', 'bank_capture',
-  'bank_release',
+  'bank_release', 'bank_send', 'bank_cancel_transfer', 'bank_resolve_transfer', 'bank_receive', 'bank_cancel_received',
   'bank_execute', 'bank_execute_batch']);
 INSERT INTO decided SELECT 'query', 'public', unnest(ARRAY['bank_account', 'bank_accounts_of', 'bank_account_exists', 'bank_balance',
   'bank_balance_at', 'bank_transactions', 'bank_statement', 'bank_account_events']);
+INSERT INTO decided SELECT 'lookup', 'public', unnest(ARRAY['bank_transfer_status']);
 INSERT INTO decided SELECT 'maintenance', 'public', unnest(ARRAY['bank_verify', 'bank_rebuild', 'bank_expire_holds']);
 INSERT INTO decided SELECT 'helper', 'bank', unnest(ARRAY['require_account', 'logical_account', 'latest_business_time', 'version_at',
   'last_version_until', 'balance_at', 'overdraft_limit_at']);
 -- What an operator does and asks.
 INSERT INTO decided SELECT 'operator', 'public', unnest(ARRAY['bank_subscribe', 'bank_change_subscription', 'bank_unsubscribe',
   'bank_pause_subscription', 'bank_resume_subscription', 'bank_rotate_secret', 'bank_replay', 'bank_retry_dead_letters',
-  'bank_discard_dead_letters', 'bank_force_breaker', 'bank_relay_start', 'bank_relay_stop']);
+  'bank_discard_dead_letters', 'bank_force_breaker', 'bank_relay_start', 'bank_relay_stop', 'bank_add_participant', 'bank_change_participant',
+  'bank_remove_participant', 'bank_pause_participant', 'bank_resume_participant', 'bank_rotate_participant_secret', 'bank_force_participant_breaker']);
 INSERT INTO decided SELECT 'operator query', 'public', unnest(ARRAY['bank_relay_status', 'bank_health']);
 INSERT INTO decided SELECT 'feed', 'public', unnest(ARRAY['bank_feed', 'bank_feed_cursor']);
 INSERT INTO decided SELECT 'feed helper', 'bank', unnest(ARRAY['feed', 'feed_cursor']);
 INSERT INTO decided SELECT 'operator helper', 'bank', unnest(ARRAY['relay_status', 'relay_stop', 'relay_start', 'relay_note_created',
-  'sink_check', 'refuse_subscription', 'check_subscription', 'decode_secret', 'encode_secret', 'start_cursor', 'lock_subscription']);
+  'sink_check', 'refuse_subscription', 'check_subscription', 'decode_secret', 'encode_secret', 'start_cursor', 'lock_subscription',
+  'refuse_participant', 'check_participant', 'participant_secret', 'lock_participant']);
+-- What a participant gets at through the HTTP front, and what that stands on.
+INSERT INTO decided SELECT 'door', 'public', unnest(ARRAY['bank_answer_participant']);
+INSERT INTO decided SELECT 'door helper', 'bank', unnest(ARRAY['receive', 'cancel_received', 'transfer_answer', 'answer_receive', 'webhook_signed',
+  'parse_money', 'participant_problem']);
 -- Called by the server, or by views that a role may be allowed to read; they tell nobody anything by themselves.
 INSERT INTO decided SELECT 'internal', 'bank', unnest(ARRAY['progress']);
 -- Fired by the server, callable by nobody.
@@ -81,8 +88,8 @@ SELECT is_empty($$SELECT name FROM f WHERE prosecdef AND NOT coalesce('search_pa
 SELECT is_empty($$SELECT name FROM f WHERE lanname IN ('sql', 'plpgsql') AND NOT coalesce('search_path=pg_catalog, pg_temp' = ANY (proconfig), false)$$,
                 'what is written in SQL or PL/pgSQL has a fixed search_path');
 SELECT is_empty($$SELECT f.name FROM f JOIN decided AS d ON d.schema = f.nspname AND d.name = f.proname
-                  WHERE f.prosecdef <> (d.kind IN ('query', 'feed', 'operator', 'operator query'))$$,
-                'queries and what an operator calls, and only they, are SECURITY DEFINER');
+                  WHERE f.prosecdef <> (d.kind IN ('query', 'lookup', 'feed', 'operator', 'operator query', 'door'))$$,
+                'queries, what an operator calls and the door of participants, and only they, are SECURITY DEFINER');
 
 -- Volatility, strictness, parallel safety.
 CREATE FUNCTION odd(kind text, volatility text, parallel text, strict boolean, except_names text[] DEFAULT '{}') RETURNS SETOF regprocedure
@@ -98,10 +105,17 @@ SELECT is_empty($$SELECT odd('operator', 'volatile', 'unsafe', false)$$, 'what a
 SELECT is_empty($$SELECT odd('operator query', 'stable', 'restricted', false)$$, 'what an operator asks is stable; shared memory is the leader''s');
 SELECT is(ARRAY(SELECT format('%s %s %s %s', f.proname, f.volatility, f.parallel, f.strict) FROM f JOIN decided AS d ON d.schema = f.nspname AND d.name = f.proname
                 WHERE d.kind = 'operator helper' ORDER BY 1),
-          ARRAY['check_subscription volatile unsafe f', 'decode_secret volatile safe f', 'encode_secret immutable safe f',
-                'lock_subscription volatile unsafe f', 'refuse_subscription immutable safe f', 'relay_note_created volatile unsafe f',
+          ARRAY['check_participant volatile unsafe f', 'check_subscription volatile unsafe f', 'decode_secret volatile safe f', 'encode_secret immutable safe f',
+                'lock_participant volatile unsafe f', 'lock_subscription volatile unsafe f', 'participant_secret volatile safe f',
+                'refuse_participant immutable safe f', 'refuse_subscription immutable safe f', 'relay_note_created volatile unsafe f',
                 'relay_start volatile unsafe f', 'relay_status stable restricted f', 'relay_stop volatile unsafe f',
                 'sink_check volatile unsafe t', 'start_cursor volatile unsafe f'], 'their helpers, one by one');
+SELECT is_empty($$SELECT odd('lookup', 'stable', 'safe', true)$$, 'a look at a transfer is stable and parallel safe; null is not known');
+SELECT is_empty($$SELECT odd('door', 'volatile', 'unsafe', false)$$, 'the door of participants is volatile and parallel unsafe');
+SELECT is(ARRAY(SELECT format('%s %s %s %s', f.proname, f.volatility, f.parallel, f.strict) FROM f JOIN decided AS d ON d.schema = f.nspname AND d.name = f.proname
+                WHERE d.kind = 'door helper' ORDER BY 1),
+          ARRAY['answer_receive volatile unsafe f', 'cancel_received volatile unsafe f', 'parse_money stable safe f', 'participant_problem immutable safe f',
+                'receive volatile unsafe f', 'transfer_answer stable safe f', 'webhook_signed stable safe t'], 'its helpers, one by one');
 SELECT is_empty($$SELECT odd('feed', 'stable', 'unsafe', false)$$, 'the feed is stable, and flushes WAL');
 SELECT is_empty($$SELECT odd('feed helper', 'stable', 'unsafe', false)$$, 'so are its helpers');
 SELECT is_empty($$SELECT odd('harmless', 'immutable', 'safe', true, '{money_ltsel,money_lesel,money_gtsel,money_gesel}')$$, 'the rest is immutable, strict and parallel safe');
@@ -132,8 +146,9 @@ SELECT is_empty($$
   SELECT f.name FROM f JOIN decided AS d ON d.schema = f.nspname AND d.name = f.proname JOIN pg_proc AS p USING (oid)
   WHERE d.kind = 'operator' AND p.pronargs > 0
     AND (f.proargnames[1] <> 'name'
-         OR p.pronargs - p.pronargdefaults <> CASE WHEN f.proname IN ('bank_subscribe', 'bank_force_breaker') THEN 2 ELSE 1 END)$$,
-  'what an operator calls takes the name of a subscription first; the rest has defaults, but a URL and a state');
+         OR p.pronargs - p.pronargdefaults <> CASE WHEN f.proname IN ('bank_subscribe', 'bank_force_breaker', 'bank_add_participant',
+                                                                      'bank_force_participant_breaker') THEN 2 ELSE 1 END)$$,
+  'what an operator calls takes the name of a subscription or participant first; the rest has defaults, but a URL and a state');
 SELECT is_empty($$
   SELECT f.name FROM f JOIN decided AS d ON d.schema = f.nspname AND d.name = f.proname
   WHERE d.kind IN ('feed', 'operator') AND f.proname <> 'bank_relay_stop'
@@ -146,7 +161,10 @@ SELECT is_empty($$SELECT f.name FROM f JOIN pg_proc AS p USING (oid)
                   WHERE f.proname IN ('bank_create_account', 'bank_create_house_account', 'bank_account') AND p.prorettype <> 'bank_accounts'::regtype
                      OR f.proname IN ('bank_deposit', 'bank_withdraw', 'bank_transfer', 'bank_freeze', 'bank_unfreeze', 'bank_close', 'bank_set_limits',
                                     'bank_hold', 'bank_capture', 'bank_release')
-                        AND p.prorettype <> 'bank_receipt'::regtype$$, 'commands return an account or a receipt');
+                        AND p.prorettype <> 'bank_receipt'::regtype
+                     OR f.proname IN ('bank_cancel_transfer', 'bank_resolve_transfer', 'bank_receive', 'bank_cancel_received', 'bank_transfer_status')
+                        AND p.prorettype <> 'bank_transfers'::regtype
+                     OR f.proname = 'bank_send' AND p.prorettype <> 'uuid'::regtype$$, 'commands return an account, a receipt or a transfer');
 
 -- The money type.
 SELECT is((SELECT format('%s %s %s %s', typlen, typbyval, typalign, typstorage) FROM pg_type WHERE typname = 'bank_money'), '16 f d p', 'bank_money has 16 bytes');

@@ -17,8 +17,9 @@ SELECT schema_owner_is('bank', current_user, 'schema bank belongs to who made th
 SELECT ok(NOT has_schema_privilege('public', 'bank', 'USAGE'), 'PUBLIC has no USAGE on schema bank');
 SELECT ok(NOT has_schema_privilege('public', 'bank', 'CREATE'), 'PUBLIC cannot create in schema bank');
 SELECT tables_are('bank', ARRAY['events', 'accounts', 'holds', 'backdated_movements', 'idempotency_keys', 'incarnations', 'subscriptions',
-  'subscription_secrets', 'subscription_progress', 'deliveries', 'relay_stopped']);
-SELECT views_are('bank', ARRAY['account_list', 'event_list', 'hold_list', 'stream', 'outgoing']);
+  'subscription_secrets', 'subscription_progress', 'deliveries', 'relay_stopped', 'transfers', 'transfer_attempts', 'participants',
+  'participant_secrets', 'participant_progress']);
+SELECT views_are('bank', ARRAY['account_list', 'event_list', 'hold_list', 'transfer_list', 'stream', 'outgoing']);
 SELECT sequences_are('bank', ARRAY['events_position_seq', 'account_serial_seq', 'incarnation']);
 SELECT is((SELECT format('%s %s %s', extversion, extrelocatable, extowner::regrole) FROM pg_extension WHERE extname = 'banking'),
           (SELECT format('%s f %s', default_version, current_user) FROM pg_available_extensions WHERE name = 'banking'),
@@ -81,6 +82,29 @@ SELECT is(ARRAY(SELECT columns('bank.deliveries')), ARRAY[
   'last_status integer', 'last_error text'], 'columns of bank.deliveries');
 SELECT is(ARRAY(SELECT columns('bank.relay_stopped')), ARRAY['stopped_at timestamp with time zone NOT NULL', 'stopped_by text NOT NULL'],
   'columns of bank.relay_stopped');
+SELECT is(ARRAY(SELECT columns('bank.transfers')), ARRAY[
+  'transfer_id uuid NOT NULL', 'version bigint NOT NULL', 'position bigint NOT NULL', 'recorded_at timestamp with time zone NOT NULL',
+  'created_at timestamp with time zone NOT NULL', 'amount bigint NOT NULL', 'captured boolean NOT NULL', 'state text NOT NULL',
+  'currency text NOT NULL', 'participant text NOT NULL', 'house_account text NOT NULL', 'destination text NOT NULL', 'code text NOT NULL',
+  'reason text NOT NULL', 'account_id uuid', 'deadline timestamp with time zone'], 'columns of bank.transfers');
+SELECT is(ARRAY(SELECT columns('bank.transfer_attempts')), ARRAY[
+  'transfer_id uuid NOT NULL', 'participant text NOT NULL', 'next_attempt_at timestamp with time zone NOT NULL', 'attempts integer NOT NULL',
+  'absent boolean NOT NULL', 'last_attempt_at timestamp with time zone', 'last_status integer', 'last_error text'],
+  'columns of bank.transfer_attempts');
+SELECT is(ARRAY(SELECT columns('bank.participants')), ARRAY[
+  'participant_id uuid NOT NULL', 'name text NOT NULL', 'url text NOT NULL', 'state text NOT NULL', 'house_account text NOT NULL',
+  'deadline interval NOT NULL', 'connect_timeout interval NOT NULL', 'request_timeout interval NOT NULL', 'concurrency integer NOT NULL',
+  'retry_delay interval NOT NULL', 'retry_max_delay interval NOT NULL', 'failure_threshold integer NOT NULL',
+  'breaker_timeout interval NOT NULL', 'created_at timestamp with time zone NOT NULL', 'changed_at timestamp with time zone NOT NULL'],
+  'columns of bank.participants');
+SELECT is(ARRAY(SELECT columns('bank.participant_secrets')), ARRAY[
+  'participant_id uuid NOT NULL', 'secret bytea NOT NULL', 'created_at timestamp with time zone NOT NULL',
+  'expires_at timestamp with time zone'], 'columns of bank.participant_secrets');
+SELECT is(ARRAY(SELECT columns('bank.participant_progress')), ARRAY[
+  'participant_id uuid NOT NULL', 'revision bigint NOT NULL', 'breaker_state text NOT NULL', 'breaker_forced boolean NOT NULL',
+  'breaker_since timestamp with time zone NOT NULL', 'breaker_failures integer NOT NULL', 'throttled_until timestamp with time zone',
+  'answered bigint NOT NULL', 'failed bigint NOT NULL', 'last_answered_at timestamp with time zone',
+  'last_error_at timestamp with time zone', 'last_error text'], 'columns of bank.participant_progress');
 -- What others rely on; columns may be added after these.
 SELECT ok((SELECT array_agg(c ORDER BY n) FROM columns('bank_accounts') WITH ORDINALITY AS t (c, n) WHERE n <= 11) = ARRAY[
   'account_id uuid', 'account_number text', 'owner_id uuid', 'account_type text', 'currency text', 'status text', 'balance numeric',
@@ -93,6 +117,16 @@ SELECT ok((SELECT array_agg(c ORDER BY n) FROM columns('bank_holds') WITH ORDINA
   'hold_id uuid', 'account_id uuid', 'currency text', 'amount numeric', 'captured numeric', 'status text',
   'expires_at timestamp with time zone', 'created_at timestamp with time zone', 'resolved_at timestamp with time zone',
   'created_position bigint', 'resolved_position bigint'], 'columns of bank_holds');
+SELECT ok((SELECT array_agg(c ORDER BY n) FROM columns('bank_transfers') WITH ORDINALITY AS t (c, n) WHERE n <= 19) = ARRAY[
+  'transfer_id uuid', 'direction text', 'state text', 'participant text', 'account_id uuid', 'destination text', 'amount numeric',
+  'currency text', 'version bigint', 'created_at timestamp with time zone', 'changed_at timestamp with time zone', 'age interval',
+  'deadline timestamp with time zone', 'attempts integer', 'next_attempt_at timestamp with time zone', 'last_status integer',
+  'last_error text', 'code text', 'reason text'], 'columns of bank_transfers');
+SELECT ok((SELECT array_agg(c ORDER BY n) FROM columns('bank_participants') WITH ORDINALITY AS t (c, n) WHERE n <= 15) = ARRAY[
+  'name text', 'url text', 'state text', 'breaker_state text', 'breaker_since timestamp with time zone', 'breaker_failures integer',
+  'breaker_forced boolean', 'throttled_until timestamp with time zone', 'under_way bigint', 'in_doubt bigint', 'answered bigint',
+  'failed bigint', 'last_answered_at timestamp with time zone', 'last_error text', 'last_error_at timestamp with time zone'],
+  'columns of bank_participants');
 SELECT ok((SELECT array_agg(c ORDER BY n) FROM columns('bank_trial_balance') WITH ORDINALITY AS t (c, n) WHERE n <= 3) = ARRAY[
   'currency text', 'debits numeric', 'credits numeric'], 'columns of bank_trial_balance');
 SELECT ok((SELECT array_agg(c ORDER BY n) FROM columns('bank_receipt') WITH ORDINALITY AS t (c, n) WHERE n <= 10) = ARRAY[
@@ -120,7 +154,7 @@ SELECT ok((SELECT array_agg(c ORDER BY n) FROM columns('bank_relay_state') WITH 
   'payload_bytes bigint', 'delivered bigint'], 'members of bank_relay_state');
 -- Secrets leave by the functions that make them, and by the worker: no view and no SQL function reads them, nor values of headers.
 SELECT is_empty($$SELECT pg_describe_object(d.classid, d.objid, d.objsubid) FROM pg_depend AS d JOIN pg_attribute AS a ON a.attrelid = d.refobjid
-                  WHERE d.refobjid = 'bank.subscription_secrets'::regclass AND d.refobjsubid = a.attnum AND a.attname = 'secret'$$,
+                  WHERE d.refobjid IN ('bank.subscription_secrets'::regclass, 'bank.participant_secrets'::regclass) AND d.refobjsubid = a.attnum AND a.attname = 'secret'$$,
                 'no view or function depends on the column of the secrets');
 SELECT is_empty($$SELECT attrelid::regclass, attname FROM pg_attribute AS a JOIN pg_class AS c ON c.oid = a.attrelid
                   WHERE c.relkind = 'v' AND c.relname LIKE 'bank\_%' AND attname IN ('headers', 'secret')$$, 'no view shows headers');
@@ -138,6 +172,18 @@ SELECT is(ARRAY(SELECT pg_get_indexdef(indexrelid) FROM pg_index WHERE indrelid 
   'CREATE INDEX holds_account ON bank.holds USING btree (account_id, status, expires_at)',
   'CREATE INDEX holds_expiry ON bank.holds USING btree (expires_at) WHERE (status = ''OPEN''::text)'],
   'open holds are found by account and by expiry');
+SELECT col_is_pk('bank', 'transfers', 'transfer_id', 'a transfer has one row');
+SELECT is(ARRAY(SELECT pg_get_indexdef(indexrelid) FROM pg_index WHERE indrelid = 'bank.transfers'::regclass AND NOT indisprimary ORDER BY 1), ARRAY[
+  'CREATE INDEX transfers_account ON bank.transfers USING btree (account_id)',
+  'CREATE INDEX transfers_unresolved ON bank.transfers USING btree (state, created_at) WHERE (state = ANY (ARRAY[''initiated''::text, ''reserved''::text, '
+  '''submitted''::text, ''cancelling''::text, ''returning''::text, ''in_doubt''::text]))'], 'transfers are found by account, and those under way by state');
+SELECT col_is_pk('bank', 'transfer_attempts', 'transfer_id', 'a transfer is to be asked about once');
+SELECT is(ARRAY(SELECT pg_get_indexdef(indexrelid) FROM pg_index WHERE indrelid = 'bank.transfer_attempts'::regclass AND NOT indisprimary ORDER BY 1), ARRAY[
+  'CREATE INDEX transfer_attempts_due ON bank.transfer_attempts USING btree (participant, next_attempt_at)'], 'and found by participant and time');
+SELECT col_is_pk('bank', 'participants', 'participant_id', 'a participant has one row');
+SELECT col_is_unique('bank', 'participants', 'name', 'names of participants are unique');
+SELECT col_is_pk('bank', 'participant_progress', 'participant_id', 'and one for its progress');
+SELECT col_is_pk('bank', 'participant_secrets', ARRAY['participant_id', 'created_at'], 'and it may have several secrets');
 SELECT index_is_unique('bank', 'accounts', 'accounts_house_stripe', 'a stripe has one row');
 SELECT is_empty($$SELECT conname FROM pg_constraint WHERE contype = 'f' AND connamespace = 'bank'::regnamespace$$,
                 'no foreign keys: none could be restored in any order, and each would cost a lock');
@@ -168,7 +214,8 @@ SELECT is_empty($$
 -- The worker does the same with what it writes.
 SELECT is(ARRAY(SELECT format('%s %s', relname, reloptions) FROM pg_class WHERE relnamespace = 'bank'::regnamespace AND reloptions IS NOT NULL
                 AND relkind = 'r' ORDER BY 1),
-          ARRAY['accounts {fillfactor=50}', 'deliveries {fillfactor=80}', 'subscription_progress {fillfactor=50}'],
+          ARRAY['accounts {fillfactor=50}', 'deliveries {fillfactor=80}', 'participant_progress {fillfactor=50}',
+                'subscription_progress {fillfactor=50}', 'transfers {fillfactor=70}'],
           'pages have room for new versions of rows');
 SELECT is(ARRAY(SELECT indexrelid::regclass::text FROM pg_index WHERE indrelid IN ('bank.subscription_progress'::regclass, 'bank.deliveries'::regclass,
                 'bank.subscription_secrets'::regclass, 'bank.relay_stopped'::regclass, 'bank.incarnations'::regclass) ORDER BY 1),
@@ -203,13 +250,16 @@ SELECT is(ARRAY(
 SELECT is(ARRAY(SELECT format('%s %s %s', tgname, tgenabled, tgrelid::regclass) FROM pg_trigger
                 WHERE NOT tgisinternal AND tgrelid <> 'bank.events'::regclass ORDER BY 1),
           ARRAY['deliveries_note_restore A bank.deliveries', 'incarnations_note_change A bank.incarnations', 'incarnations_skip R bank.incarnations',
-                'relay_stopped_note_change A bank.relay_stopped', 'subscription_progress_note_change A bank.subscription_progress',
+                'participant_progress_note_change A bank.participant_progress', 'participant_secrets_note_change A bank.participant_secrets',
+                'participants_note_change A bank.participants', 'relay_stopped_note_change A bank.relay_stopped', 'subscription_progress_note_change A bank.subscription_progress',
                 'subscription_secrets_note_change A bank.subscription_secrets', 'subscriptions_note_change A bank.subscriptions'], 'the other triggers');
 SELECT is(ARRAY(SELECT format('%s %s %s %s', evtname, evtenabled, evtevent, evtfoid::regproc) FROM pg_event_trigger),
           ARRAY['banking_guard_drop A ddl_command_start bank.guard_drop'], 'one event trigger, against dropping, always');
 SELECT is(enum_range(NULL::bank.event_type)::text[], ARRAY['account.created', 'account.frozen', 'account.unfrozen', 'account.closed',
                  'account.limits_changed', 'money.deposited', 'money.withdrawn', 'transfer.completed', 'hold.created', 'hold.captured', 'hold.released',
-                 'hold.expired'], 'the event types, in this order');
+                 'hold.expired', 'transfer.initiated', 'transfer.reserved', 'transfer.submitted', 'transfer.rejected', 'transfer.compensated',
+                 'transfer.in_doubt', 'transfer.cancel_requested', 'transfer.received', 'transfer.refused', 'transfer.kept',
+                 'transfer.cancelled'], 'the event types, in this order');
 SELECT is_empty($$SELECT attname FROM pg_attribute AS a JOIN pg_class AS c ON c.oid = a.attrelid
                   WHERE c.relnamespace = 'bank'::regnamespace AND c.relkind = 'r' AND a.attnum > 0
                     AND a.atttypid IN ('regproc'::regtype, 'regprocedure'::regtype, 'regoper'::regtype, 'regoperator'::regtype,
@@ -220,8 +270,8 @@ SELECT is_empty($$SELECT attname FROM pg_attribute AS a JOIN pg_class AS c ON c.
 SELECT is(ARRAY(
   SELECT format('%s %s', c::regclass, w) FROM pg_extension, unnest(extconfig, extcondition) AS t (c, w) WHERE extname = 'banking' ORDER BY 1),
   ARRAY['bank.account_serial_seq ', 'bank.deliveries ', 'bank.events WHERE true ORDER BY position', 'bank.events_position_seq ',
-        'bank.idempotency_keys ', 'bank.incarnations ', 'bank.relay_stopped ', 'bank.subscription_progress ',
-        'bank.subscription_secrets ', 'bank.subscriptions '],
+        'bank.idempotency_keys ', 'bank.incarnations ', 'bank.participant_progress ', 'bank.participant_secrets ', 'bank.participants ',
+        'bank.relay_stopped ', 'bank.subscription_progress ', 'bank.subscription_secrets ', 'bank.subscriptions ', 'bank.transfer_attempts '],
   'tables and sequences that are dumped');
 
 -- Members of the extension: everything in schema bank and every bank_* object; each with a comment.

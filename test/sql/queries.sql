@@ -197,7 +197,7 @@ GROUP BY 1 ORDER BY 1;
 SELECT array_agg(CASE aggregate_id WHEN a(1) THEN version ELSE peer_version END) =
        array_agg(n) AS contiguous, count(*) FILTER (WHERE peer_id = a(1)) > 10 AS with_peer_side
 FROM bank_account_events(a(1)) WITH ORDINALITY AS e (position, event_id, aggregate_id, version, peer_id, peer_version,
-                                                     event_type, event_data, metadata, occurred_at, recorded_at, n);
+                                                     event_type, event_data, metadata, occurred_at, recorded_at, actor, n);
 
 -- House accounts: one row in the view whatever the number of stripes, one identifier for all queries.
 SELECT a.house_account, count(*) AS rows,

@@ -10,6 +10,7 @@
 #include "adapters/sql/errors.h"
 #include "adapters/sql/money_datum.h"
 #include "adapters/store/store.h"
+#include "application/authority.h"
 #include "application/batch.h"
 
 #include "funcapi.h"
@@ -169,6 +170,8 @@ bank_sql_post_transfers(PG_FUNCTION_ARGS)
 		}
 	}
 
+	if (!bank_authority_check_staff(&error))
+		bank_ereport(&error);
 	bank_session_open(&session);
 	bank_session_lock_tables();
 	if (!bank_batch_post(orders, n, results, &error))

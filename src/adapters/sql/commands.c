@@ -10,21 +10,16 @@
 #include "postgres.h"
 
 #include "adapters/sql/errors.h"
-#include "adapters/sql/money_datum.h"
-#include "adapters/store/store.h"
+#include "adapters/sql/call.h"
 #include "application/accounts.h"
 #include "application/batch.h"
 #include "application/holds.h"
 #include "application/movements.h"
 #include "domain/currency.h"
 
-#include "access/htup_details.h"
-#include "funcapi.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
-#include "utils/numeric.h"
 #include "utils/timestamp.h"
-#include "utils/uuid.h"
 
 PG_FUNCTION_INFO_V1(bank_sql_create_account);
 PG_FUNCTION_INFO_V1(bank_sql_create_house_account);
@@ -39,99 +34,6 @@ PG_FUNCTION_INFO_V1(bank_sql_hold);
 PG_FUNCTION_INFO_V1(bank_sql_capture);
 PG_FUNCTION_INFO_V1(bank_sql_release);
 PG_FUNCTION_INFO_V1(bank_sql_expire_holds);
-
-/* One command on its way: what every function below needs. */
-typedef struct BankCall
-{
-	BankSession session;
-	BankOptions options;
-	BankOutcome outcome;
-	BankError	error;
-} BankCall;
-
-/* An identifier argument, or NULL. */
-static const BankUuid *
-bank_arg_uuid(FunctionCallInfo fcinfo, int n)
-{
-	return PG_ARGISNULL(n) ? NULL : (const BankUuid *) PG_GETARG_UUID_P(n);
-}
-
-/* A money argument, or NULL. */
-static const BankMoney *
-bank_arg_money(FunctionCallInfo fcinfo, int n)
-{
-	return PG_ARGISNULL(n) ? NULL : PG_GETARG_BANK_MONEY(n);
-}
-
-/* A text argument as a C string, or NULL. */
-static const char *
-bank_arg_text(FunctionCallInfo fcinfo, int n)
-{
-	return PG_ARGISNULL(n) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(n));
-}
-
-/*
- * Begin a command: refuse where nothing can be written, with the server's own
- * errors; read the four common options, which stand from argument n on; open a
- * session. name is the function as users call it.
- */
-static void
-bank_call_begin(BankCall *call, FunctionCallInfo fcinfo, const char *name, int n)
-{
-	BankOptions *options = &call->options;
-
-	PreventCommandIfReadOnly(name);
-	PreventCommandIfParallelMode(name);
-	PreventCommandDuringRecovery(name);
-
-	memset(options, 0, sizeof(*options));
-	call->outcome.request.len = 0;
-	call->outcome.replayed = false;
-	options->has_expected_version = !PG_ARGISNULL(n);
-	if (options->has_expected_version)
-		options->expected_version = PG_GETARG_INT64(n);
-	options->key = bank_arg_text(fcinfo, n + 1);
-	options->has_occurred_at = !PG_ARGISNULL(n + 2);
-	if (options->has_occurred_at)
-		options->occurred_at = PG_GETARG_TIMESTAMPTZ(n + 2);
-	if (!PG_ARGISNULL(n + 3))
-	{
-		Jsonb	   *metadata = PG_GETARG_JSONB_P(n + 3);
-
-		options->metadata = metadata;
-		options->metadata_size = VARSIZE(metadata);
-		options->metadata_is_object = JB_ROOT_IS_OBJECT(metadata);
-	}
-	bank_session_open(&call->session);
-	bank_session_lock_tables();
-}
-
-/* End a command: raise its refusal, or close the session. */
-static void
-bank_call_end(BankCall *call, bool accepted)
-{
-	if (!accepted)
-		bank_ereport(&call->error);
-	bank_session_close(&call->session);
-}
-
-/* A figure in minor units as numeric with the currency's decimals. */
-static Datum
-bank_numeric_datum(int64_t minor, const char *currency)
-{
-	return NumericGetDatum(int64_div_fast_to_numeric(minor, bank_currency_exponent(currency)));
-}
-
-/* Form the composite result of a function. */
-static Datum
-bank_call_row(FunctionCallInfo fcinfo, Datum *values, bool *nulls, int natts)
-{
-	TupleDesc	desc;
-
-	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE || desc->natts < natts)
-		elog(ERROR, "return type must be a row type with %d columns", natts);
-	return HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls));
-}
 
 /*
  * The result of most commands, type bank_receipt. account_id is the account as
@@ -387,9 +289,7 @@ bank_sql_expire_holds(PG_FUNCTION_ARGS)
 	BankSession session;
 	int64		expired;
 
-	PreventCommandIfReadOnly("bank_expire_holds()");
-	PreventCommandIfParallelMode("bank_expire_holds()");
-	PreventCommandDuringRecovery("bank_expire_holds()");
+	bank_call_check_writable("bank_expire_holds()");
 	if (max < 1 || max > BANK_BATCH_MAX)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),

@@ -6,7 +6,9 @@
 
 #include "adapters/pg_compat.h"
 #include "adapters/relay/shared.h"
+#include "adapters/sql/errors.h"
 #include "adapters/store/guard.h"
+#include "adapters/store/principal.h"
 #include "adapters/store/store.h"
 
 #include "fmgr.h"
@@ -23,5 +25,7 @@ _PG_init(void)
 	bank_guard_init();
 	bank_relay_init();
 	bank_writer_init();
+	bank_principal_init();
+	bank_errors_init();
 	MarkGUCPrefixReserved("banking");
 }

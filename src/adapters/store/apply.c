@@ -52,8 +52,10 @@ bank_apply_load(const BankUuid *account_id, BankAccount *account)
 	return true;
 }
 
-/* Where the holds are that the events do not make. */
-static const BankProjectionHolds bank_apply_holds = {bank_store_find_hold, bank_hold_rows_open};
+/* Where the holds and transfers are that the events do not make. */
+static const BankProjectionStored bank_apply_stored = {
+	bank_store_find_hold, bank_hold_rows_open, bank_store_find_transfer
+};
 
 /* Keep a back-dated movement. */
 void
@@ -80,13 +82,14 @@ bank_apply_backdated(const BankBackdated *movement, void *argument pg_attribute_
 
 /* Raise BK020 for an event that does not fit. */
 static void
-bank_apply_refuse(const BankEvent *event, const BankUuid *account_id, unsigned flaws)
+bank_apply_refuse(const BankEvent *event, const BankUuid *stream_id, unsigned flaws)
 {
 	char		id[BANK_UUID_TEXT];
 	BankError	error;
 
-	bank_uuid_format(account_id, id);
-	bank_error_set(&error, BANK_EVENT_REFUSED, "Account %s, position %" PRId64 ": %s.", id,
+	bank_uuid_format(stream_id, id);
+	bank_error_set(&error, BANK_EVENT_REFUSED, "%s %s, position %" PRId64 ": %s.",
+				   bank_event_is_transfer(event->type) ? "Transfer" : "Account", id,
 				   event->position, bank_flaw_text(flaws));
 	bank_error_hint(&error, "Events are appended by the bank_* commands.");
 	bank_ereport(&error);
@@ -169,6 +172,33 @@ bank_apply_write_holds(BankProjection *projection, MemoryContext row)
 	MemoryContextSwitchTo(caller);
 }
 
+/* Write what the projection made of the transfers, as bank_apply_write does. */
+static void
+bank_apply_write_transfers(BankProjection *projection, MemoryContext row)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	BankProjectedTransfer *entry;
+
+	for (entry = bank_projection_first_transfer(projection); entry != NULL; entry = entry->next)
+	{
+		MemoryContextReset(row);
+		MemoryContextSwitchTo(row);
+		if (entry->old_version == 0)
+			bank_transfer_row_insert(&entry->transfer);
+		else if (!bank_transfer_row_update(&entry->transfer, entry->old_version))
+		{
+			char		id[BANK_UUID_TEXT];
+			BankError	error;
+
+			bank_uuid_format(&entry->transfer.id, id);
+			bank_error_set(&error, BANK_EVENT_REFUSED,
+						   "Transfer %s was changed while its events were appended.", id);
+			bank_ereport(&error);
+		}
+	}
+	MemoryContextSwitchTo(caller);
+}
+
 /* Check an event against its accounts and apply it to them, in memory. */
 static void
 bank_apply_event(BankProjection *projection, const BankEvent *event)
@@ -199,7 +229,7 @@ bank_apply_events(BankEvent *const *events, int n)
 	int			i;
 
 	bank_relay_note_events();
-	bank_projection_stored_holds(projection, &bank_apply_holds);
+	bank_projection_stored(projection, &bank_apply_stored);
 	/* touch the accounts in their order, which is the order in which they will be written */
 	decided = bank_store_decided_accounts(&n_decided);
 	for (i = 0; i < n_decided; i++)
@@ -210,6 +240,7 @@ bank_apply_events(BankEvent *const *events, int n)
 	MemoryContextSwitchTo(caller);
 	bank_apply_write(projection, row);
 	bank_apply_write_holds(projection, row);
+	bank_apply_write_transfers(projection, row);
 	MemoryContextDelete(context);
 }
 
@@ -255,7 +286,7 @@ bank_events_apply(PG_FUNCTION_ARGS)
 									ALLOCSET_DEFAULT_SIZES);
 	row = AllocSetContextCreate(context, "banking projection row", ALLOCSET_DEFAULT_SIZES);
 	projection = bank_projection_create(context, bank_apply_load, bank_apply_backdated, NULL);
-	bank_projection_stored_holds(projection, &bank_apply_holds);
+	bank_projection_stored(projection, &bank_apply_stored);
 	slot = MakeSingleTupleTableSlot(RelationGetDescr(trigger->tg_relation), &TTSOpsMinimalTuple);
 	tuplestore_rescan(trigger->tg_newtable);
 	while (tuplestore_gettupleslot(trigger->tg_newtable, true, false, slot))
@@ -275,6 +306,7 @@ bank_events_apply(PG_FUNCTION_ARGS)
 	}
 	bank_apply_write(projection, row);
 	bank_apply_write_holds(projection, row);
+	bank_apply_write_transfers(projection, row);
 	if (loading && !bank_incarnation_load(first_position, last_position))
 	{
 		BankError	error;

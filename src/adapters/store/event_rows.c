@@ -21,11 +21,21 @@
 #include "lib/stringinfo.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/datetime.h"
+#include "utils/json.h"
 #include "utils/lsyscache.h"
 #include "utils/syscache.h"
 #include "utils/timestamp.h"
 #include "utils/uuid.h"
 #include "utils/xid8.h"
+
+/* Does an event of this type have something to say beyond the columns? */
+static bool
+bank_event_has_data(BankEventType type)
+{
+	return type == BANK_EVENT_CREATED || type == BANK_EVENT_LIMITS_CHANGED ||
+		bank_event_is_transfer(type);
+}
 
 /* Event type of an enum value of bank.event_type. */
 static BankEventType
@@ -113,6 +123,50 @@ bank_event_read_data(Jsonb *data, BankEvent *event)
 		opening->stripe = (int32_t) strtol(text, NULL, 10);
 }
 
+/* A time as bank_json_time writes it; 0 when it is none. */
+static TimestampTz
+bank_data_time(const char *text)
+{
+	struct pg_tm tm = {0};
+	fsec_t		fraction = 0;
+	int			zone = 0;
+	int			read = 0;
+	TimestampTz time;
+
+	if (sscanf(text, "%4d-%2d-%2dT%2d:%2d:%2d.%6dZ%n", &tm.tm_year, &tm.tm_mon, &tm.tm_mday,
+			   &tm.tm_hour, &tm.tm_min, &tm.tm_sec, &fraction, &read) != 7 ||
+		text[read] != '\0' || tm.tm_mon < 1 || tm.tm_mon > 12 || tm.tm_mday < 1 ||
+		tm.tm_mday > 31 || tm.tm_hour < 0 || tm.tm_min < 0 || tm.tm_sec < 0 || fraction < 0 ||
+		tm2timestamp(&tm, fraction, &zone, &time) != 0)
+		return 0;
+	return time;
+}
+
+/*
+ * Read what an event of a transfer says in data. Texts that are too long make no sense
+ * and are left out, which the rules notice where they matter; no object, no terms.
+ */
+static void
+bank_event_read_terms(Jsonb *data, BankEvent *event)
+{
+	BankTransferTerms *terms = palloc0(sizeof(BankTransferTerms));
+	char		text[32];
+
+	if (!JB_ROOT_IS_OBJECT(data))
+		return;
+	event->terms = terms;
+	terms->has_account = bank_data_uuid(data, "account_id", &terms->account_id);
+	(void) bank_data_string(data, "participant", terms->participant, sizeof(terms->participant));
+	(void) bank_data_string(data, "house_account", terms->house_code, sizeof(terms->house_code));
+	(void) bank_data_string(data, "destination", terms->destination, sizeof(terms->destination));
+	(void) bank_data_string(data, "code", terms->code, sizeof(terms->code));
+	(void) bank_data_string(data, "reason", terms->reason, sizeof(terms->reason));
+	if (bank_data_string(data, "account_version", text, sizeof(text)))
+		terms->account_version = strtoi64(text, NULL, 10);
+	if (bank_data_string(data, "deadline", text, sizeof(text)))
+		terms->deadline = bank_data_time(text);
+}
+
 /* Decode the columns of a row, in table order; metadata is not read. */
 void
 bank_event_from_values(const Datum *values, const bool *nulls, BankEvent *event)
@@ -133,11 +187,15 @@ bank_event_from_values(const Datum *values, const bool *nulls, BankEvent *event)
 	if (VARSIZE_ANY_EXHDR(currency) == sizeof(event->currency))
 		memcpy(event->currency, VARDATA_ANY(currency), sizeof(event->currency));
 	event->has_peer = !IS_NULL(peer_id);
+	/* the end of a transfer that left is called as that of one that stayed */
+	if (event->type == BANK_EVENT_TRANSFERRED && !event->has_peer)
+		event->type = BANK_EVENT_TRANSFER_COMPLETED;
 	if (event->has_peer)
 		bank_uuid_from_datum(VALUE(peer_id), &event->peer_id);
 	/* the columns of a movement and those of a hold stand together or not at all */
 	if (IS_NULL(peer_version) == event->has_peer || IS_NULL(peer_balance) == event->has_peer ||
-		IS_NULL(amount) == bank_event_has_amount(event->type) ||
+		(IS_NULL(amount) == bank_event_has_amount(event->type) &&
+		 !bank_event_is_transfer(event->type)) ||
 		IS_NULL(hold_id) == bank_event_is_hold(event->type) ||
 		IS_NULL(expires_at) == (event->type == BANK_EVENT_HOLD_CREATED) ||
 		IS_NULL(limits_before) == (event->type == BANK_EVENT_LIMITS_CHANGED) ||
@@ -166,9 +224,10 @@ bank_event_from_values(const Datum *values, const bool *nulls, BankEvent *event)
 		event->occurred_at = DatumGetTimestampTz(VALUE(occurred_at));
 	event->limits.balance = BANK_NO_LIMIT;
 	event->opening.type = BANK_TYPE_UNKNOWN;
-	if (IS_NULL(data) !=
-		(event->type != BANK_EVENT_CREATED && event->type != BANK_EVENT_LIMITS_CHANGED))
+	if (IS_NULL(data) == bank_event_has_data(event->type))
 		event->type = BANK_EVENT_UNKNOWN;
+	else if (bank_event_is_transfer(event->type))
+		bank_event_read_terms(DatumGetJsonbP(VALUE(data)), event);
 	else if (!IS_NULL(data))
 		bank_event_read_data(DatumGetJsonbP(VALUE(data)), event);
 #undef VALUE
@@ -214,6 +273,51 @@ bank_json_minor(StringInfo json, const char *key, int64_t minor, const char *cur
 	bank_json_member(json, key, text);
 }
 
+/* Append a JSON member whose value may be anything, unless it is empty. */
+static void
+bank_json_text(StringInfo json, const char *key, const char *value)
+{
+	if (*value == '\0')
+		return;
+	appendStringInfo(json, "%s\"%s\":", json->len > 1 ? "," : "", key);
+	escape_json(json, value);
+}
+
+/* The same for a time, in UTC. */
+static void
+bank_json_time(StringInfo json, const char *key, TimestampTz time)
+{
+	struct pg_tm tm;
+	fsec_t		fraction;
+	char		text[64];
+
+	if (timestamp2tm(time, NULL, &tm, &fraction, NULL, NULL) != 0)
+		elog(ERROR, "time out of range");
+	snprintf(text, sizeof(text), "%04d-%02d-%02dT%02d:%02d:%02d.%06dZ", tm.tm_year, tm.tm_mon,
+			 tm.tm_mday, tm.tm_hour, tm.tm_min, tm.tm_sec, fraction);
+	bank_json_member(json, key, text);
+}
+
+/* What an event of a transfer says. */
+static void
+bank_event_write_terms(StringInfo json, const BankTransferTerms *terms)
+{
+	char		text[32];
+
+	if (terms->has_account)
+		bank_json_uuid(json, "account_id", &terms->account_id);
+	bank_json_text(json, "participant", terms->participant);
+	bank_json_text(json, "house_account", terms->house_code);
+	bank_json_text(json, "destination", terms->destination);
+	bank_json_text(json, "code", terms->code);
+	bank_json_text(json, "reason", terms->reason);
+	snprintf(text, sizeof(text), INT64_FORMAT, terms->account_version);
+	if (terms->account_version > 0)
+		bank_json_member(json, "account_version", text);
+	if (terms->deadline > 0)
+		bank_json_time(json, "deadline", terms->deadline);
+}
+
 /* The payload beyond the columns, as column data holds it; NULL when there is none. */
 Jsonb *
 bank_event_data(const BankEvent *event)
@@ -222,7 +326,7 @@ bank_event_data(const BankEvent *event)
 	bool		house = event->type == BANK_EVENT_CREATED && opening->type == BANK_TYPE_HOUSE;
 	StringInfoData json;
 
-	if (event->type != BANK_EVENT_CREATED && event->type != BANK_EVENT_LIMITS_CHANGED)
+	if (!bank_event_has_data(event->type))
 		return NULL;
 	initStringInfo(&json);
 	appendStringInfoChar(&json, '{');
@@ -240,6 +344,8 @@ bank_event_data(const BankEvent *event)
 		bank_json_uuid(&json, "house_account_id", &opening->house_account_id);
 		appendStringInfo(&json, ",\"stripe\":\"%d\"", opening->stripe);
 	}
+	else if (bank_event_is_transfer(event->type))
+		bank_event_write_terms(&json, event->terms);
 	else
 	{
 		bank_json_minor(&json, "overdraft_limit", event->limits.overdraft, event->currency);
@@ -270,7 +376,9 @@ bank_event_to_values(const BankEvent *event, Datum *values, bool *nulls)
 	SET(position, Int64GetDatum(event->position));
 	SET(version, Int64GetDatum(event->version));
 	SET_OR_NULL(peer_version, event->has_peer, Int64GetDatum(event->peer_version));
-	SET_OR_NULL(amount, bank_event_has_amount(event->type), Int64GetDatum(event->amount));
+	SET_OR_NULL(amount, bank_event_has_amount(event->type) ||
+				(bank_event_is_transfer(event->type) && event->amount > 0),
+				Int64GetDatum(event->amount));
 	SET(balance, Int64GetDatum(event->balance));
 	SET_OR_NULL(peer_balance, event->has_peer, Int64GetDatum(event->peer_balance));
 	SET(recorded_at, TimestampTzGetDatum(event->recorded_at));
@@ -290,6 +398,7 @@ bank_event_to_values(const BankEvent *event, Datum *values, bool *nulls)
 	SET_OR_NULL(hold_id, bank_event_is_hold(event->type), bank_uuid_datum(&event->hold_id));
 	SET_OR_NULL(limits_before, event->type == BANK_EVENT_LIMITS_CHANGED,
 				Int64GetDatum(event->limits_before));
+	SET(actor_id, Int32GetDatum(bank_actor_id()));
 #undef SET
 #undef SET_OR_NULL
 }
@@ -302,7 +411,7 @@ bank_event_row_insert_spi(const BankEvent *event)
 		.text = "INSERT INTO bank.events (" BANK_EVENT_COLUMNS ") "
 		"VALUES ($1, $2, $3, $4, $5, $6, $7, "
 		"$8, $9, $10, $11, $12::bank.event_type, $13, $14, $15, $16, $17, $18, $19, $20, "
-		"$21)",
+		"$21, $22)",
 		.nargs = Natts_event,
 		.types = BANK_EVENT_COLUMN_TYPES(TEXTOID)
 	};
@@ -327,15 +436,16 @@ bank_event_rows_insert_spi(BankEvent *const *events, int n)
 	static const Oid types[Natts_event] = BANK_EVENT_COLUMN_TYPES(TEXTOID);
 	static BankPlan plan = {
 		.text = "INSERT INTO bank.events (" BANK_EVENT_COLUMNS ") "
-		"SELECT a, b, c, d, e, f, g, h, i, j, k, l::bank.event_type, m, n, o, p, q, r, s, t, u "
+		"SELECT a, b, c, d, e, f, g, h, i, j, k, l::bank.event_type, m, n, o, p, q, r, s, t, u, v "
 		"FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2), pg_catalog.unnest($3), "
 		"pg_catalog.unnest($4), pg_catalog.unnest($5), pg_catalog.unnest($6), "
 		"pg_catalog.unnest($7), pg_catalog.unnest($8), pg_catalog.unnest($9), "
 		"pg_catalog.unnest($10), pg_catalog.unnest($11), pg_catalog.unnest($12), "
 		"pg_catalog.unnest($13), pg_catalog.unnest($14), pg_catalog.unnest($15), "
 		"pg_catalog.unnest($16), pg_catalog.unnest($17), pg_catalog.unnest($18), "
-		"pg_catalog.unnest($19), pg_catalog.unnest($20), pg_catalog.unnest($21)) "
-		"AS t (a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q, r, s, t, u)",
+		"pg_catalog.unnest($19), pg_catalog.unnest($20), pg_catalog.unnest($21), "
+		"pg_catalog.unnest($22)) "
+		"AS t (a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q, r, s, t, u, v)",
 		.nargs = Natts_event
 	};
 	Datum	   *columns[Natts_event];

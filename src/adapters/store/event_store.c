@@ -123,6 +123,7 @@ bank_store_append_all(BankEvent *const *events, int n, const BankAccount *const 
 	Oid			positions = bank_sequence_find("events_position_seq");
 	int			i;
 
+	bank_actor_begin();
 	memcpy(ordered, accounts, n_accounts * sizeof(*ordered));
 	qsort(ordered, n_accounts, sizeof(*ordered), bank_decided_order);
 	for (i = 0; i < n; i++)

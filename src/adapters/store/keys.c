@@ -13,6 +13,7 @@
 #include "adapters/store/store.h"
 #include "adapters/store/tables.h"
 #include "ports/event_store.h"
+#include "ports/principal.h"
 
 #include "access/genam.h"
 #include "access/stratnum.h"
@@ -103,6 +104,20 @@ bank_refusal_from_jsonb(Jsonb *refusal, BankError *error)
 				 errmsg("stored refusal \"%s\" \"%s\" is not known", sqlstate, message)));
 }
 
+/* A customer's keys are its own: those of one owner are other keys than anybody else's. */
+static const char *
+bank_key_scoped(const char *key)
+{
+	BankUuid	owner_id;
+	char		text[BANK_UUID_TEXT] = "";
+
+	if (!bank_principal_is_customer())
+		return key;
+	if (bank_principal_owner(&owner_id))
+		bank_uuid_format(&owner_id, text);
+	return psprintf("%s/%s", text, key);
+}
+
 /*
  * The outcome of a key for a request with this hash, see ports/event_store.h. Locks the table as
  * writing a key will: a lock that becomes stronger later meets that of REINDEX.
@@ -115,7 +130,7 @@ bank_key_lookup(const char *key, Datum hash, BankEvent *first, BankError *error)
 		"e.position, e.version, e.peer_version, e.amount, e.balance, e.peer_balance, "
 		"e.recorded_at, e.transaction_id, e.event_id, e.aggregate_id, e.peer_id, e.event_type, "
 		"e.currency, e.occurred_at, e.data, e.metadata, e.held, e.peer_held, e.expires_at, "
-		"e.hold_id, e.limits_before "
+		"e.hold_id, e.limits_before, e.actor_id "
 		"FROM bank.idempotency_keys AS k LEFT JOIN bank.events AS e "
 		"ON e.aggregate_id OPERATOR(pg_catalog.=) k.aggregate_id "
 		"AND e.version OPERATOR(pg_catalog.=) k.version "
@@ -161,7 +176,7 @@ bank_key_lookup(const char *key, Datum hash, BankEvent *first, BankError *error)
 BankKeyState
 bank_store_find_key(const char *key, const char *request, BankEvent *first, BankError *error)
 {
-	return bank_key_lookup(key, bank_request_hash(request), first, error);
+	return bank_key_lookup(bank_key_scoped(key), bank_request_hash(request), first, error);
 }
 
 /*
@@ -181,6 +196,7 @@ bank_store_claim_key(const char *key, const char *request, const BankUuid *aggre
 	Datum		hash = bank_request_hash(request);
 	Datum		values[4];
 
+	key = bank_key_scoped(key);
 	values[0] = CStringGetTextDatum(key);
 	values[1] = hash;
 	values[2] = bank_uuid_datum(aggregate_id);
@@ -227,6 +243,7 @@ bank_store_deny_key(const char *key, const char *request, const BankError *error
 	};
 	Datum		values[6];
 
+	key = bank_key_scoped(key);
 	values[0] = CStringGetTextDatum(key);
 	values[1] = bank_request_hash(request);
 	values[2] = CStringGetTextDatum(bank_error_sqlstate(error->code));

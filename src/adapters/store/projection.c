@@ -1,6 +1,6 @@
 /*
  * projection.c
- *		From events to accounts and holds, in memory.
+ *		From events to accounts, holds and transfers, in memory.
  *
  * Takes events in position order, which is version order along every stream.
  * Locks: none of its own; a load callback may take some. Memory, in the
@@ -50,6 +50,25 @@ typedef struct BankProjectedHoldSlot
 #define SH_DEFINE
 #include "lib/simplehash.h"
 
+/* The same for transfers. */
+typedef struct BankProjectedTransferSlot
+{
+	BankUuid	id;
+	char		status;			/* simplehash's own */
+	BankProjectedTransfer *projected;
+} BankProjectedTransferSlot;
+
+#define SH_PREFIX bank_projected_transfers
+#define SH_ELEMENT_TYPE BankProjectedTransferSlot
+#define SH_KEY_TYPE BankUuid
+#define SH_KEY id
+#define SH_HASH_KEY(table, key) bank_uuid_hash(&(key))
+#define SH_EQUAL(table, a, b) bank_uuid_equal(&(a), &(b))
+#define SH_SCOPE static inline
+#define SH_DECLARE
+#define SH_DEFINE
+#include "lib/simplehash.h"
+
 /* Accounts are allocated in chunks that grow to this many. */
 #define BANK_CHUNK_FIRST 4
 #define BANK_CHUNK_MAX 1024
@@ -69,7 +88,10 @@ struct BankProjection
 	bank_projected_holds_hash *holds;	/* NULL: no event was about one */
 	BankProjectedHold *first_hold;
 	BankProjectedHold *last_hold;
-	const BankProjectionHolds *stored_holds;	/* NULL: there are none */
+	bank_projected_transfers_hash *transfers;	/* NULL: no event was about one */
+	BankProjectedTransfer *first_transfer;
+	BankProjectedTransfer *last_transfer;
+	const BankProjectionStored *stored;	/* NULL: there is nothing */
 };
 
 /* An empty projection in this context; load may be NULL (everything is new), backdated too. */
@@ -87,11 +109,11 @@ bank_projection_create(MemoryContext context, BankProjectionLoad load,
 	return projection;
 }
 
-/* Where to look for holds that none of the events has made. */
+/* Where to look for holds and transfers that none of the events has made. */
 void
-bank_projection_stored_holds(BankProjection *projection, const BankProjectionHolds *stored)
+bank_projection_stored(BankProjection *projection, const BankProjectionStored *stored)
 {
-	projection->stored_holds = stored;
+	projection->stored = stored;
 }
 
 /* Room for one more account; it stays where it is as long as the context lives. */
@@ -183,8 +205,8 @@ bank_projection_touch_hold(BankProjection *projection, const BankEvent *event,
 		projection->holds = bank_projected_holds_create(projection->context, BANK_CHUNK_FIRST,
 														NULL);
 	entry = MemoryContextAllocZero(projection->context, sizeof(BankProjectedHold));
-	entry->stored = event->type != BANK_EVENT_HOLD_CREATED && projection->stored_holds != NULL &&
-		projection->stored_holds->find(&event->hold_id, &entry->hold);
+	entry->stored = event->type != BANK_EVENT_HOLD_CREATED && projection->stored != NULL &&
+		projection->stored->find(&event->hold_id, &entry->hold);
 	if (!entry->stored)
 	{
 		entry->hold.id = event->hold_id;
@@ -218,12 +240,12 @@ bank_projection_next_expiry(BankProjection *projection, BankProjected *owner)
 	if (owner->open != NULL && !pairingheap_is_empty(owner->open))
 		next = pairingheap_container(BankProjectedHold, node,
 									 pairingheap_first(owner->open))->hold.expires_at;
-	if (projection->stored_holds == NULL)
+	if (projection->stored == NULL)
 		return next;
 	/* one more than those touched: then one of them is another */
 	ids = palloc((owner->n_holds + 1) * sizeof(BankUuid));
 	expiries = palloc((owner->n_holds + 1) * sizeof(int64_t));
-	n = projection->stored_holds->open(&owner->account.id, owner->n_holds + 1, ids, expiries);
+	n = projection->stored->open(&owner->account.id, owner->n_holds + 1, ids, expiries);
 	for (i = 0; i < n; i++)
 	{
 		if (bank_projection_find_hold(projection, &ids[i]) == NULL)
@@ -237,12 +259,63 @@ bank_projection_next_expiry(BankProjection *projection, BankProjected *owner)
 	return next;
 }
 
+/* The entry of a transfer, loaded at first touch. */
+static BankProjectedTransfer *
+bank_projection_touch_transfer(BankProjection *projection, const BankUuid *id)
+{
+	BankProjectedTransfer *entry = bank_projection_find_transfer(projection, id);
+	bool		found;
+
+	if (entry != NULL)
+		return entry;
+	if (projection->transfers == NULL)
+		projection->transfers = bank_projected_transfers_create(projection->context,
+																BANK_CHUNK_FIRST, NULL);
+	entry = MemoryContextAllocZero(projection->context, sizeof(BankProjectedTransfer));
+	if (projection->stored == NULL || !projection->stored->transfer(id, &entry->transfer))
+	{
+		entry->transfer.id = *id;
+		entry->transfer.state = BANK_TRANSFER_NONE;
+	}
+	entry->old_version = entry->transfer.version;
+	if (projection->last_transfer == NULL)
+		projection->first_transfer = entry;
+	else
+		projection->last_transfer->next = entry;
+	projection->last_transfer = entry;
+	bank_projected_transfers_insert(projection->transfers, *id, &found)->projected = entry;
+	return entry;
+}
+
+/* A hold that does not expire is made for a transfer that was initiated just before. */
+static bool
+bank_projection_fits_transfer(BankProjection *projection, const BankEvent *event)
+{
+	const BankProjectedTransfer *entry;
+	const BankTransfer *transfer;
+	BankTransfer stored;
+
+	if (event->type != BANK_EVENT_HOLD_CREATED || event->expires_at != BANK_NO_EXPIRY)
+		return true;
+	entry = bank_projection_find_transfer(projection, &event->hold_id);
+	transfer = entry != NULL ? &entry->transfer : &stored;
+	if (entry == NULL && (projection->stored == NULL ||
+						  !projection->stored->transfer(&event->hold_id, &stored)))
+		return false;
+	return transfer->state == BANK_TRANSFER_INITIATED && transfer->amount == event->amount &&
+		memcmp(transfer->currency, event->currency, 3) == 0 &&
+		bank_uuid_equal(&transfer->account_id, &event->aggregate_id);
+}
+
 /* Check an event against its hold, its account being as before it; apply it to the hold. */
 static unsigned
 bank_projection_hold(BankProjection *projection, const BankEvent *event, BankProjected *account)
 {
 	BankProjectedHold *entry = bank_projection_touch_hold(projection, event, account);
 	unsigned	flaws = bank_hold_check(&entry->hold, &account->account, event);
+
+	if (!bank_projection_fits_transfer(projection, event))
+		flaws |= BANK_FLAW_HOLD;
 
 	if (entry->hold.status == BANK_HOLD_OPEN)
 		pairingheap_remove(entry->owner->open, &entry->node);
@@ -294,16 +367,26 @@ bank_projection_side(BankProjection *projection, const BankEvent *event, bool as
 }
 
 /*
- * Check an event and apply it to its accounts. Returns 0, or the BankFlaw bits
+ * Check an event and apply it to its accounts, or its transfer. Returns 0, or the BankFlaw bits
  * of the first side that is flawed, with *flawed its account; a flawed event is
  * applied all the same, see bank_account_apply.
  */
 unsigned
 bank_projection_add(BankProjection *projection, const BankEvent *event, const BankUuid **flawed)
 {
-	unsigned	flaws = bank_projection_side(projection, event, false);
+	unsigned	flaws;
 
 	*flawed = &event->aggregate_id;
+	if (bank_event_is_transfer(event->type))
+	{
+		BankTransfer *transfer = &bank_projection_touch_transfer(projection,
+																 &event->aggregate_id)->transfer;
+
+		flaws = bank_transfer_check(transfer, event);
+		bank_transfer_apply(transfer, event);
+		return flaws;
+	}
+	flaws = bank_projection_side(projection, event, false);
 	if (event->has_peer)
 	{
 		unsigned	peer_flaws = bank_projection_side(projection, event, true);
@@ -332,6 +415,23 @@ bank_projection_find_hold(BankProjection *projection, const BankUuid *id)
 		bank_projected_holds_lookup(projection->holds, *id);
 
 	return slot == NULL ? NULL : slot->projected;
+}
+
+/* The entry of a transfer, or NULL when no event touched it. */
+BankProjectedTransfer *
+bank_projection_find_transfer(BankProjection *projection, const BankUuid *id)
+{
+	BankProjectedTransferSlot *slot = projection->transfers == NULL ? NULL :
+		bank_projected_transfers_lookup(projection->transfers, *id);
+
+	return slot == NULL ? NULL : slot->projected;
+}
+
+/* See projection.h. */
+BankProjectedTransfer *
+bank_projection_first_transfer(const BankProjection *projection)
+{
+	return projection->first_transfer;
 }
 
 /* See projection.h. */

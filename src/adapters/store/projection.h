@@ -1,12 +1,13 @@
 /*
  * projection.h
- *		From events to accounts and holds, in memory: the one way read models are made, used
- *		by the trigger, by bank_rebuild and by bank_verify.
+ *		From events to accounts, holds and transfers, in memory: the one way read models are
+ *		made, used by the trigger, by bank_rebuild and by bank_verify.
  */
 #ifndef BANK_STORE_PROJECTION_H
 #define BANK_STORE_PROJECTION_H
 
 #include "domain/hold.h"
+#include "domain/transfer.h"
 
 #include "lib/pairingheap.h"
 #include "utils/palloc.h"
@@ -33,6 +34,15 @@ typedef struct BankProjectedHold
 	struct BankProjectedHold *next; /* in the order of first touch */
 } BankProjectedHold;
 
+/* A transfer that the events touch. */
+typedef struct BankProjectedTransfer
+{
+	bool		seen;			/* for the use of whoever walks over the transfers */
+	int64_t		old_version;	/* version when it was loaded; 0: it was not there */
+	BankTransfer transfer;
+	struct BankProjectedTransfer *next; /* in the order of first touch */
+} BankProjectedTransfer;
+
 /* A movement or hold whose business time lies before that of an earlier one of the stream. */
 typedef struct BankBackdated
 {
@@ -54,19 +64,21 @@ typedef void (*BankProjectionBackdated) (const BankBackdated *movement, void *ar
 
 /*
  * The holds before the first event: one by its identifier; and the open ones of an
- * account that expire first, up to max of them. Without, no hold is there before.
+ * account that expire first, up to max of them; and the transfers before it.
+ * Without, there are none before.
  */
-typedef struct BankProjectionHolds
+typedef struct BankProjectionStored
 {
 	bool		(*find) (const BankUuid *hold_id, BankHold *hold);
 	int			(*open) (const BankUuid *account_id, int max, BankUuid *hold_ids,
 						 int64_t *expiries);
-} BankProjectionHolds;
+	bool		(*transfer) (const BankUuid *transfer_id, BankTransfer *transfer);
+} BankProjectionStored;
 
 extern BankProjection *bank_projection_create(MemoryContext context, BankProjectionLoad load,
 											  BankProjectionBackdated backdated, void *argument);
-extern void bank_projection_stored_holds(BankProjection *projection,
-										 const BankProjectionHolds *stored);
+extern void bank_projection_stored(BankProjection *projection,
+								   const BankProjectionStored *stored);
 extern void bank_projection_load(BankProjection *projection, const BankUuid *id);
 extern unsigned bank_projection_add(BankProjection *projection, const BankEvent *event,
 									const BankUuid **flawed);
@@ -77,6 +89,11 @@ extern BankProjectedHold *bank_projection_find_hold(BankProjection *projection,
 
 /* The hold touched first; follow next for the others. */
 extern BankProjectedHold *bank_projection_first_hold(const BankProjection *projection);
+
+/* The same for transfers. */
+extern BankProjectedTransfer *bank_projection_find_transfer(BankProjection *projection,
+															const BankUuid *id);
+extern BankProjectedTransfer *bank_projection_first_transfer(const BankProjection *projection);
 
 /* The account touched first; follow next for the others. */
 extern BankProjected *bank_projection_first(const BankProjection *projection);

@@ -66,6 +66,23 @@ bank_rebuild_remove_hold(const BankHold *stored,
 	(*repaired)++;
 }
 
+/* The same for a transfer. */
+static void
+bank_rebuild_remove_transfer(const BankTransfer *stored,
+							 const BankProjectedTransfer *projected pg_attribute_unused(),
+							 void *argument)
+{
+	static BankPlan plan = {
+		.text = "DELETE FROM bank.transfers WHERE transfer_id OPERATOR(pg_catalog.=) $1",
+		.nargs = 1, .types = {UUIDOID}
+	};
+	Datum		values[] = {bank_uuid_datum(&stored->id)};
+	int64	   *repaired = argument;
+
+	bank_plan_execute(&plan, values, NULL, false);
+	(*repaired)++;
+}
+
 /* Raise when the events themselves are damaged: nothing can be made from them. */
 static void
 bank_rebuild_refuse_flaws(const BankReplay *replay)
@@ -125,6 +142,29 @@ bank_rebuild_holds(const BankReplay *replay, MemoryContext row)
 	return added;
 }
 
+/* Write the transfers that are not stored as they should be; returns how many. */
+static int64
+bank_rebuild_transfers(const BankReplay *replay, MemoryContext row)
+{
+	BankProjectedTransfer *projected;
+	int64		added = 0;
+
+	for (projected = bank_projection_first_transfer(replay->projection); projected != NULL;
+		 projected = projected->next)
+	{
+		MemoryContext caller;
+
+		if (projected->seen)
+			continue;
+		caller = MemoryContextSwitchTo(row);
+		bank_transfer_row_insert(&projected->transfer);
+		MemoryContextSwitchTo(caller);
+		MemoryContextReset(row);
+		added++;
+	}
+	return added;
+}
+
 /* Move the sequences past what the events have used, as after taking over a logical replica. */
 static void
 bank_rebuild_sequences(const BankReplay *replay)
@@ -132,6 +172,7 @@ bank_rebuild_sequences(const BankReplay *replay)
 	int64		position = 0;
 	int64		serial = 0;
 	BankProjected *projected;
+	BankProjectedTransfer *transfer;
 
 	for (projected = bank_projection_first(replay->projection); projected != NULL;
 		 projected = projected->next)
@@ -141,6 +182,9 @@ bank_rebuild_sequences(const BankReplay *replay)
 		position = Max(position, projected->account.position);
 		serial = Max(serial, bank_account_number_serial(number, strlen(number)));
 	}
+	for (transfer = bank_projection_first_transfer(replay->projection); transfer != NULL;
+		 transfer = transfer->next)
+		position = Max(position, transfer->transfer.position);
 	if (position > 0)
 		bank_store_pass_position(position);
 	if (serial > 0)
@@ -161,7 +205,9 @@ bank_sql_rebuild(PG_FUNCTION_ARGS)
 	bool		nulls[3] = {false};
 	int64		repaired = 0;
 	int64		removed_holds = 0;
+	int64		removed_transfers = 0;
 	int64		added_holds;
+	int64		added_transfers;
 	int64		added = 0;
 	int64		accounts;
 
@@ -182,6 +228,7 @@ bank_sql_rebuild(PG_FUNCTION_ARGS)
 	bank_rebuild_refuse_flaws(&replay);
 	bank_replay_compare_accounts(&replay, bank_rebuild_remove, &repaired);
 	bank_replay_compare_holds(&replay, bank_rebuild_remove_hold, &removed_holds);
+	bank_replay_compare_transfers(&replay, bank_rebuild_remove_transfer, &removed_transfers);
 	backdated = bank_replay_stored_backdated();
 	PopActiveSnapshot();
 
@@ -204,7 +251,9 @@ bank_sql_rebuild(PG_FUNCTION_ARGS)
 	}
 	added = Max(repaired, added);
 	added_holds = bank_rebuild_holds(&replay, row);
-	repaired = added + Max(removed_holds, added_holds) + bank_rebuild_backdated(&replay, backdated);
+	added_transfers = bank_rebuild_transfers(&replay, row);
+	repaired = added + Max(removed_holds, added_holds) +
+		Max(removed_transfers, added_transfers) + bank_rebuild_backdated(&replay, backdated);
 	bank_rebuild_sequences(&replay);
 	accounts = bank_projection_size(replay.projection);
 	bank_progress_end();

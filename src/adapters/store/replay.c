@@ -63,8 +63,10 @@ bank_replay_flawed(BankReplay *replay, const BankEvent *event, const BankUuid *a
 		BankFlawCount *flaw = &replay->flaws[bit];
 
 		if (flaw->count++ == 0)
-			snprintf(flaw->first, sizeof(flaw->first), "position %" PRId64 ", account %s: %s",
-					 event->position, id, bank_flaw_text(1U << bit));
+			snprintf(flaw->first, sizeof(flaw->first), "position %" PRId64 ", %s %s: %s",
+					 event->position,
+					 bank_event_is_transfer(event->type) ? "transfer" : "account", id,
+					 bank_flaw_text(1U << bit));
 		flaws &= ~(1U << bit);
 	}
 }
@@ -193,6 +195,7 @@ typedef struct BankComparison
 	BankReplay *replay;
 	BankReplayDifference difference;
 	BankReplayHoldDifference hold_difference;
+	BankReplayTransferDifference transfer_difference;
 	void	   *argument;
 } BankComparison;
 
@@ -241,7 +244,7 @@ bank_replay_compare_accounts(BankReplay *replay, BankReplayDifference difference
 	static BankPlan plan = {
 		.text = "SELECT " BANK_ACCOUNT_COLUMNS " FROM bank.accounts"
 	};
-	BankComparison comparison = {replay, difference, NULL, argument};
+	BankComparison comparison = {.replay = replay, .difference = difference, .argument = argument};
 
 	bank_progress_phase(BANK_PHASE_READING_MODELS);
 	bank_replay_rows(&plan, bank_replay_stored_account, &comparison);
@@ -282,7 +285,54 @@ bank_replay_compare_holds(BankReplay *replay, BankReplayHoldDifference differenc
 	static BankPlan plan = {
 		.text = "SELECT " BANK_HOLD_COLUMNS " FROM bank.holds"
 	};
-	BankComparison comparison = {replay, NULL, difference, argument};
+	BankComparison comparison = {
+		.replay = replay, .hold_difference = difference, .argument = argument
+	};
 
 	bank_replay_rows(&plan, bank_replay_stored_hold, &comparison);
+}
+
+/* Are two transfers the same in every column? */
+static bool
+bank_transfer_same(const BankTransfer *a, const BankTransfer *b)
+{
+	return bank_uuid_equal(&a->id, &b->id) && a->version == b->version && a->state == b->state &&
+		a->position == b->position && a->recorded_at == b->recorded_at &&
+		a->created_at == b->created_at && a->captured == b->captured &&
+		a->has_account == b->has_account && bank_uuid_equal(&a->account_id, &b->account_id) &&
+		a->amount == b->amount && memcmp(a->currency, b->currency, 3) == 0 &&
+		a->deadline == b->deadline && strcmp(a->participant, b->participant) == 0 &&
+		strcmp(a->house_code, b->house_code) == 0 && strcmp(a->destination, b->destination) == 0 &&
+		strcmp(a->code, b->code) == 0 && strcmp(a->reason, b->reason) == 0;
+}
+
+/* Row visitor: one stored transfer. */
+static void
+bank_replay_stored_transfer(HeapTuple row, TupleDesc desc, void *argument)
+{
+	BankComparison *comparison = argument;
+	BankTransfer stored;
+	BankProjectedTransfer *projected;
+
+	bank_transfer_from_row(row, desc, &stored);
+	projected = bank_projection_find_transfer(comparison->replay->projection, &stored.id);
+	if (projected != NULL && bank_transfer_same(&stored, &projected->transfer))
+		projected->seen = true;
+	else
+		comparison->transfer_difference(&stored, projected, comparison->argument);
+}
+
+/* The same for bank.transfers. */
+void
+bank_replay_compare_transfers(BankReplay *replay, BankReplayTransferDifference difference,
+							  void *argument)
+{
+	static BankPlan plan = {
+		.text = "SELECT " BANK_TRANSFER_COLUMNS " FROM bank.transfers"
+	};
+	BankComparison comparison = {
+		.replay = replay, .transfer_difference = difference, .argument = argument
+	};
+
+	bank_replay_rows(&plan, bank_replay_stored_transfer, &comparison);
 }

@@ -47,6 +47,13 @@ typedef void (*BankReplayDifference) (const BankAccount *stored, const BankProje
 typedef void (*BankReplayHoldDifference) (const BankHold *stored,
 										  const BankProjectedHold *projected, void *argument);
 
+typedef void (*BankReplayTransferDifference) (const BankTransfer *stored,
+											  const BankProjectedTransfer *projected,
+											  void *argument);
+
+extern void bank_replay_compare_transfers(BankReplay *replay,
+										  BankReplayTransferDifference difference,
+										  void *argument);
 extern void bank_replay_compare_holds(BankReplay *replay, BankReplayHoldDifference difference,
 									  void *argument);
 extern void bank_replay_compare_accounts(BankReplay *replay, BankReplayDifference difference,

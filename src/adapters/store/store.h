@@ -10,6 +10,7 @@
 
 #include "adapters/pg_compat.h"
 #include "domain/hold.h"
+#include "domain/transfer.h"
 
 #include "executor/spi.h"
 #include "utils/jsonb.h"
@@ -123,13 +124,13 @@ extern void bank_account_updates_end(BankAccountUpdates *updates);
 #define BANK_EVENT_COLUMNS \
 	"position, version, peer_version, amount, balance, peer_balance, recorded_at, " \
 	"transaction_id, event_id, aggregate_id, peer_id, event_type, currency, occurred_at, data, " \
-	"metadata, held, peer_held, expires_at, hold_id, limits_before"
+	"metadata, held, peer_held, expires_at, hold_id, limits_before, actor_id"
 
 /* types of these columns; that of event_type is given */
 #define BANK_EVENT_COLUMN_TYPES(event_type) \
 	{INT8OID, INT8OID, INT8OID, INT8OID, INT8OID, INT8OID, TIMESTAMPTZOID, XID8OID, UUIDOID, \
 	UUIDOID, UUIDOID, event_type, TEXTOID, TIMESTAMPTZOID, JSONBOID, JSONBOID, INT8OID, INT8OID, \
-	TIMESTAMPTZOID, UUIDOID, INT8OID}
+	TIMESTAMPTZOID, UUIDOID, INT8OID, INT4OID}
 
 extern void bank_event_from_values(const Datum *values, const bool *nulls, BankEvent *event);
 extern void bank_event_from_row(HeapTuple row, TupleDesc desc, BankEvent *event);
@@ -159,8 +160,27 @@ extern bool bank_hold_row_resolve(const BankHold *hold);
 extern int	bank_hold_rows_open(const BankUuid *account_id, int max, BankUuid *hold_ids,
 								int64_t *expiries);
 
+/* transfer_rows.c */
+#define BANK_TRANSFER_COLUMNS \
+	"transfer_id, version, position, recorded_at, created_at, amount, captured, state, " \
+	"currency, participant, house_account, destination, code, reason, account_id, deadline"
+
+/* types of these columns */
+#define BANK_TRANSFER_COLUMN_TYPES \
+	{UUIDOID, INT8OID, INT8OID, TIMESTAMPTZOID, TIMESTAMPTZOID, INT8OID, BOOLOID, TEXTOID, \
+	TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, UUIDOID, TIMESTAMPTZOID}
+
+extern void bank_transfer_from_row(HeapTuple row, TupleDesc desc, BankTransfer *transfer);
+extern void bank_transfer_row_insert(const BankTransfer *transfer);
+extern bool bank_transfer_row_update(const BankTransfer *transfer, int64 old_version);
+extern bool bank_transfer_lock_name(const BankUuid *transfer_id, bool dont_wait);
+
 /* event_insert.c */
 extern void bank_event_rows_insert(BankEvent *const *events, int n);
+
+/* actor.c */
+extern void bank_actor_begin(void);
+extern int32 bank_actor_id(void);
 
 /* apply.c */
 extern void bank_apply_events(BankEvent *const *events, int n);

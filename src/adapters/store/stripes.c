@@ -211,17 +211,18 @@ bank_store_lock_house(const char *code, const char *currency, BankAccount *accou
 
 /* See ports/event_store.h. */
 bool
-bank_store_account_exists(const BankUuid *account_id)
+bank_store_identifier_taken(const BankUuid *account_id)
 {
 	static BankPlan plan = {
-		.text = "SELECT 1 FROM bank.accounts WHERE account_id OPERATOR(pg_catalog.=) $1",
+		.text = "SELECT 1 FROM bank.accounts WHERE account_id OPERATOR(pg_catalog.=) $1 UNION ALL "
+		"SELECT 1 FROM bank.transfers WHERE transfer_id OPERATOR(pg_catalog.=) $1",
 		.nargs = 1, .types = {UUIDOID}
 	};
 	Datum		values[] = {bank_uuid_datum(account_id)};
 
 	bool		exists;
 
-	/* an account that was created while we waited counts, whatever the isolation level */
+	/* what was created while we waited counts, whatever the isolation level */
 	(void) bank_lock_name(hash_bytes(account_id->bytes, sizeof(account_id->bytes)), false);
 	PushActiveSnapshot(GetLatestSnapshot());
 	exists = bank_plan_execute(&plan, values, NULL, true) > 0;

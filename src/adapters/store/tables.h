@@ -1,7 +1,8 @@
 /*
  * tables.h
  *		Column numbers of the tables in schema bank, as created by sql/events.sql,
- *		sql/accounts.sql and sql/holds.sql. Columns are only ever added at the end.
+ *		sql/accounts.sql, sql/holds.sql and sql/transfers.sql. Columns are only ever added at
+ *		the end.
  */
 #ifndef BANK_STORE_TABLES_H
 #define BANK_STORE_TABLES_H
@@ -29,7 +30,8 @@ enum
 	Anum_event_expires_at,
 	Anum_event_hold_id,
 	Anum_event_limits_before,
-	Natts_event = Anum_event_limits_before
+	Anum_event_actor_id,
+	Natts_event = Anum_event_actor_id
 };
 
 enum
@@ -74,6 +76,27 @@ enum
 	Anum_hold_currency,
 	Anum_hold_status,
 	Natts_hold = Anum_hold_status
+};
+
+enum
+{
+	Anum_transfer_transfer_id = 1,
+	Anum_transfer_version,
+	Anum_transfer_position,
+	Anum_transfer_recorded_at,
+	Anum_transfer_created_at,
+	Anum_transfer_amount,
+	Anum_transfer_captured,
+	Anum_transfer_state,
+	Anum_transfer_currency,
+	Anum_transfer_participant,
+	Anum_transfer_house_account,
+	Anum_transfer_destination,
+	Anum_transfer_code,
+	Anum_transfer_reason,
+	Anum_transfer_account_id,
+	Anum_transfer_deadline,
+	Natts_transfer = Anum_transfer_deadline
 };
 
 #endif							/* BANK_STORE_TABLES_H */

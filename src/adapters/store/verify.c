@@ -69,7 +69,8 @@ static const struct
 			"'held or next_expiry is not that of the open holds of account ', "
 			"(pg_catalog.array_agg(a.account_id))[1]) "
 			"FROM bank.accounts AS a FULL JOIN (SELECT h.account_id, "
-			"pg_catalog.sum(h.amount) AS held, pg_catalog.min(h.expires_at) AS next_expiry "
+			"pg_catalog.sum(h.amount) AS held, pg_catalog.min(h.expires_at) FILTER "
+			"(WHERE h.expires_at OPERATOR(pg_catalog.<) 'infinity') AS next_expiry "
 			"FROM bank.holds AS h WHERE h.status OPERATOR(pg_catalog.=) 'OPEN' "
 			"GROUP BY h.account_id) AS o "
 			"ON o.account_id OPERATOR(pg_catalog.=) a.account_id "
@@ -84,6 +85,58 @@ static const struct
 			.text = "SELECT pg_catalog.count(*), pg_catalog.concat("
 			"'more was captured than held by hold ', (pg_catalog.array_agg(h.hold_id))[1]) "
 			"FROM bank.holds AS h WHERE h.captured OPERATOR(pg_catalog.>) h.amount"
+		}
+	},
+	{
+		"transfers_hold_their_money",
+		{
+			.text = "SELECT pg_catalog.count(*), pg_catalog.concat("
+			"'the hold of transfer ', "
+			"(pg_catalog.array_agg(COALESCE(t.transfer_id, h.hold_id)))[1], "
+			"' is not as its state says') "
+			"FROM (SELECT s.* FROM bank.transfers AS s WHERE s.state OPERATOR(pg_catalog.<>) "
+			"ALL (ARRAY['received', 'kept', 'refused', 'cancelled'])) AS t "
+			"FULL JOIN (SELECT o.* FROM bank.holds AS o "
+			"WHERE o.expires_at OPERATOR(pg_catalog.=) 'infinity') AS h "
+			"ON h.hold_id OPERATOR(pg_catalog.=) t.transfer_id "
+			"WHERE t.transfer_id IS NULL OR h.hold_id IS NULL "
+			"OR h.account_id OPERATOR(pg_catalog.<>) t.account_id "
+			"OR h.amount OPERATOR(pg_catalog.<>) t.amount "
+			"OR h.currency OPERATOR(pg_catalog.<>) t.currency "
+			"OR h.status OPERATOR(pg_catalog.<>) CASE "
+			"WHEN t.captured OR t.state OPERATOR(pg_catalog.=) 'compensated' THEN 'CAPTURED' "
+			"WHEN t.state OPERATOR(pg_catalog.=) 'rejected' THEN 'RELEASED' ELSE 'OPEN' END "
+			"OR (h.status OPERATOR(pg_catalog.=) 'CAPTURED' "
+			"AND h.captured OPERATOR(pg_catalog.<>) h.amount)"
+		}
+	},
+	{
+		"transfers_move_once",
+		{
+			.text = "SELECT pg_catalog.count(*), pg_catalog.concat("
+			"'the movement of transfer ', (pg_catalog.array_agg(s.transfer_id))[1], "
+			"' is missing, or another one''s') "
+			"FROM (SELECT t.transfer_id, t.amount, t.currency, e.event_type::pg_catalog.text, "
+			"(e.data OPERATOR(pg_catalog.->>) 'account_id')::pg_catalog.uuid AS account_id, "
+			"(e.data OPERATOR(pg_catalog.->>) 'account_version')::pg_catalog.int8 AS version, "
+			"pg_catalog.count(*) OVER (PARTITION BY e.data OPERATOR(pg_catalog.->>) 'account_id', "
+			"e.data OPERATOR(pg_catalog.->>) 'account_version') AS uses "
+			"FROM bank.transfers AS t JOIN bank.events AS e "
+			"ON e.aggregate_id OPERATOR(pg_catalog.=) t.transfer_id "
+			"WHERE e.data OPERATOR(pg_catalog.?) 'account_version') AS s "
+			"LEFT JOIN bank.events AS m ON m.aggregate_id OPERATOR(pg_catalog.=) s.account_id "
+			"AND m.version OPERATOR(pg_catalog.=) s.version "
+			"WHERE m.position IS NULL OR s.uses OPERATOR(pg_catalog.>) 1 "
+			"OR m.amount IS DISTINCT FROM s.amount "
+			"OR m.currency OPERATOR(pg_catalog.<>) s.currency OR m.peer_id IS NULL "
+			"OR m.hold_id IS DISTINCT FROM CASE s.event_type "
+			"WHEN 'transfer.completed' THEN s.transfer_id END "
+			"OR NOT CASE s.event_type "
+			"WHEN 'transfer.completed' THEN m.event_type OPERATOR(pg_catalog.=) 'hold.captured' "
+			"WHEN 'transfer.received' THEN m.event_type OPERATOR(pg_catalog.=) 'money.deposited' "
+			"WHEN 'transfer.cancelled' THEN m.event_type OPERATOR(pg_catalog.=) 'money.withdrawn' "
+			"ELSE m.event_type OPERATOR(pg_catalog.=) "
+			"ANY (ARRAY['money.deposited', 'transfer.completed']::bank.event_type[]) END"
 		}
 	},
 	{
@@ -231,6 +284,50 @@ bank_verify_holds(BankReplay *replay, BankFinding *finding)
 	}
 }
 
+/* Difference callback: a stored transfer that is not what the events say. */
+static void
+bank_verify_transfer_difference(const BankTransfer *stored,
+								const BankProjectedTransfer *projected, void *argument)
+{
+	BankFinding *finding = argument;
+
+	if (finding->failures++ == 0)
+	{
+		char		id[BANK_UUID_TEXT];
+
+		bank_uuid_format(&stored->id, id);
+		snprintf(finding->detail, sizeof(finding->detail), projected == NULL ?
+				 "transfer %s has a row in bank.transfers but no events" :
+				 "transfer %s is not in bank.transfers what the events say", id);
+	}
+	if (projected != NULL)
+	{
+		BankProjectedTransfer *mark = unconstify(BankProjectedTransfer *, projected);
+
+		mark->seen = true;
+	}
+}
+
+/* Are the stored transfers what the events say? */
+static void
+bank_verify_transfers(BankReplay *replay, BankFinding *finding)
+{
+	BankProjectedTransfer *projected;
+
+	bank_replay_compare_transfers(replay, bank_verify_transfer_difference, finding);
+	for (projected = bank_projection_first_transfer(replay->projection); projected != NULL;
+		 projected = projected->next)
+	{
+		char		id[BANK_UUID_TEXT];
+
+		if (projected->seen || finding->failures++ > 0)
+			continue;
+		bank_uuid_format(&projected->transfer.id, id);
+		snprintf(finding->detail, sizeof(finding->detail),
+				 "transfer %s has events but no row in bank.transfers", id);
+	}
+}
+
 /* Are the stored read models what the events say? repairable: the events themselves are sound. */
 static void
 bank_verify_read_models(BankReplay *replay, bool repairable, BankFinding *finding)
@@ -252,6 +349,7 @@ bank_verify_read_models(BankReplay *replay, bool repairable, BankFinding *findin
 				 "account %s has events but no row in bank.accounts", id);
 	}
 	bank_verify_holds(replay, finding);
+	bank_verify_transfers(replay, finding);
 	stored = bank_replay_stored_backdated();
 	if ((stored.count != replay->backdated.count || stored.hash != replay->backdated.hash) &&
 		finding->failures++ == 0)

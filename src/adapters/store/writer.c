@@ -67,7 +67,8 @@ static const BankShape bank_event_shape = {
 	NULLABLE(event_peer_version) | NULLABLE(event_amount) | NULLABLE(event_peer_balance) |
 	NULLABLE(event_peer_id) | NULLABLE(event_occurred_at) | NULLABLE(event_data) |
 	NULLABLE(event_metadata) | NULLABLE(event_held) | NULLABLE(event_peer_held) |
-	NULLABLE(event_expires_at) | NULLABLE(event_hold_id) | NULLABLE(event_limits_before)
+	NULLABLE(event_expires_at) | NULLABLE(event_hold_id) | NULLABLE(event_limits_before) |
+	NULLABLE(event_actor_id)
 };
 static const BankShape bank_account_shape = {
 	Natts_account, bank_account_types,

@@ -1,0 +1,47 @@
+-- Who is calling. Profiles are EXECUTE on four functions that nobody calls: so they are kept, dumped
+-- and dropped with roles by the server itself. bank_grant in privileges.sql gives them.
+
+CREATE FUNCTION bank.auditor() RETURNS void LANGUAGE sql IMMUTABLE PARALLEL SAFE BEGIN ATOMIC SELECT; END;
+COMMENT ON FUNCTION bank.auditor() IS 'Marks a profile: EXECUTE on it makes a role an auditor.';
+CREATE FUNCTION bank.teller() RETURNS void LANGUAGE sql IMMUTABLE PARALLEL SAFE BEGIN ATOMIC SELECT; END;
+COMMENT ON FUNCTION bank.teller() IS 'Marks a profile: EXECUTE on it makes a role a teller.';
+CREATE FUNCTION bank.operator() RETURNS void LANGUAGE sql IMMUTABLE PARALLEL SAFE BEGIN ATOMIC SELECT; END;
+COMMENT ON FUNCTION bank.operator() IS 'Marks a profile: EXECUTE on it makes a role an operator.';
+CREATE FUNCTION bank.customer() RETURNS void LANGUAGE sql IMMUTABLE PARALLEL SAFE BEGIN ATOMIC SELECT; END;
+COMMENT ON FUNCTION bank.customer() IS 'Marks a profile: EXECUTE on it makes a role a customer, limited to the accounts of its owner unless it is a teller or auditor too.';
+REVOKE ALL ON FUNCTION bank.auditor(), bank.teller(), bank.operator(), bank.customer() FROM PUBLIC;
+
+CREATE TABLE bank.role_owners (
+  role_name name NOT NULL,
+  owner_id uuid NOT NULL,
+  CONSTRAINT role_owners_pkey PRIMARY KEY (role_name)
+);
+COMMENT ON TABLE bank.role_owners IS 'Which owner a role that logs in stands for, when it is a customer.';
+COMMENT ON COLUMN bank.role_owners.role_name IS 'The session user.';
+COMMENT ON COLUMN bank.role_owners.owner_id IS 'The owner of its accounts.';
+SELECT pg_catalog.pg_extension_config_dump('bank.role_owners', '');
+
+-- These tell a caller about itself only, so anybody may ask; views do.
+CREATE FUNCTION bank.sees_all() RETURNS boolean
+  LANGUAGE c STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'bank_sql_sees_all';
+COMMENT ON FUNCTION bank.sees_all() IS 'May the caller see every row of the views and functions it may use? Not a mere customer.';
+
+CREATE FUNCTION bank.current_owner() RETURNS uuid
+  LANGUAGE c STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'bank_sql_current_owner';
+COMMENT ON FUNCTION bank.current_owner() IS 'bank_current_owner, for what must not look into the schema of the API.';
+
+CREATE FUNCTION @extschema@.bank_current_owner() RETURNS uuid
+  LANGUAGE c STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'bank_sql_current_owner';
+COMMENT ON FUNCTION @extschema@.bank_current_owner() IS
+  'The owner for whom a customer''s session acts: the subject of the token in request.jwt.claims if the session user is in banking.trusted_authenticators, else the owner that the session user is mapped to; null: nobody.';
+
+CREATE FUNCTION bank.sees_account(account_id uuid) RETURNS boolean
+  LANGUAGE sql STABLE PARALLEL SAFE
+  SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+  SELECT bank.sees_all() OR EXISTS (
+    SELECT FROM bank.accounts AS a
+    WHERE a.account_id = sees_account.account_id AND a.owner_id = bank.current_owner());
+END;
+COMMENT ON FUNCTION bank.sees_account(uuid) IS 'May the caller see this account?';
+REVOKE ALL ON FUNCTION bank.sees_account(uuid) FROM PUBLIC;

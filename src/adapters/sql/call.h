@@ -1,0 +1,31 @@
+/*
+ * call.h
+ *		What the SQL functions of the commands share: arguments, options, sessions, results.
+ */
+#ifndef BANK_SQL_CALL_H
+#define BANK_SQL_CALL_H
+
+#include "adapters/store/store.h"
+#include "application/command.h"
+
+#include "fmgr.h"
+
+/* One command on its way: what every function below needs. */
+typedef struct BankCall
+{
+	BankSession session;
+	BankOptions options;
+	BankOutcome outcome;
+	BankError	error;
+} BankCall;
+
+extern const BankUuid *bank_arg_uuid(FunctionCallInfo fcinfo, int n);
+extern const BankMoney *bank_arg_money(FunctionCallInfo fcinfo, int n);
+extern const char *bank_arg_text(FunctionCallInfo fcinfo, int n);
+extern void bank_call_check_writable(const char *name);
+extern void bank_call_begin(BankCall *call, FunctionCallInfo fcinfo, const char *name, int n);
+extern void bank_call_end(BankCall *call, bool accepted);
+extern Datum bank_numeric_datum(int64_t minor, const char *currency);
+extern Datum bank_call_row(FunctionCallInfo fcinfo, Datum *values, bool *nulls, int natts);
+
+#endif							/* BANK_SQL_CALL_H */

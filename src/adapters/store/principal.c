@@ -1,0 +1,263 @@
+/*
+ * principal.c
+ *		Who is calling: which profile, and which owner's accounts are theirs.
+ *
+ * Rights are the server's: EXECUTE and SELECT, as bank_grant gives them. A profile is EXECUTE on the
+ * function of schema bank with its name, which nobody can call and nobody needs to. What
+ * counts is the outer user: the session's, or the one it has SET ROLE to; not the owner of a
+ * SECURITY DEFINER function on the way, which would be the ledger's.
+ *
+ * The owner is the subject of the JSON Web Token that an authenticator has verified, if the
+ * session is one of banking.trusted_authenticators: anybody else could claim to be anybody.
+ * Else it is the one that the session's role is mapped to.
+ *
+ * No locks. Memory: the caller's context. Mapped roles are looked up in a BankSession.
+ */
+#include "postgres.h"
+
+#include "adapters/pg_compat.h"
+#include "adapters/store/principal.h"
+#include "adapters/store/store.h"
+#include "ports/event_store.h"
+#include "ports/principal.h"
+
+#include "catalog/namespace.h"
+#include "catalog/pg_proc.h"
+#include "catalog/pg_type.h"
+#include "common/jsonapi.h"
+#include "mb/pg_wchar.h"
+#include "miscadmin.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
+#include "utils/syscache.h"
+#include "utils/uuid.h"
+#include "utils/varlena.h"
+
+PG_FUNCTION_INFO_V1(bank_sql_current_owner);
+PG_FUNCTION_INFO_V1(bank_sql_sees_all);
+
+static char *bank_trusted_authenticators = NULL;
+
+/* Define the setting. */
+void
+bank_principal_init(void)
+{
+	DefineCustomStringVariable("banking.trusted_authenticators",
+							   "Roles whose sessions are believed when they say whose token they "
+							   "have verified.",
+							   "Their request.jwt.claims name the owner. A comma-separated list.",
+							   &bank_trusted_authenticators, "", PGC_SIGHUP,
+							   GUC_LIST_INPUT | GUC_SUPERUSER_ONLY, NULL, NULL, NULL);
+}
+
+/* Has the outer user this profile? Superusers and the ledger's owner have all. */
+static bool
+bank_principal_has(const char *profile)
+{
+	oidvector  *none = buildoidvector(NULL, 0);
+	Oid			function = GetSysCacheOid3(PROCNAMEARGSNSP, Anum_pg_proc_oid,
+										   CStringGetDatum(profile), PointerGetDatum(none),
+										   ObjectIdGetDatum(get_namespace_oid("bank", false)));
+
+	pfree(none);
+	return OidIsValid(function) && bank_may_execute(function, GetOuterUserId());
+}
+
+/* See ports/principal.h. */
+bool
+bank_principal_is_customer(void)
+{
+	return !bank_principal_has("teller") && bank_principal_has("customer");
+}
+
+/* May the caller read everything that the functions and views it may use can show? */
+static bool
+bank_principal_sees_all(void)
+{
+	return bank_principal_has("teller") || bank_principal_has("auditor") ||
+		!bank_principal_has("customer");
+}
+
+/* Is the session that of a trusted authenticator? */
+static bool
+bank_principal_is_trusted(void)
+{
+	char	   *list = pstrdup(bank_trusted_authenticators);
+	char	   *session = GetUserNameFromId(GetSessionUserId(), true);
+	List	   *names;
+	ListCell   *cell;
+	bool		trusted = false;
+
+	if (session != NULL && SplitIdentifierString(list, ',', &names))
+	{
+		foreach(cell, names)
+			trusted |= strcmp(lfirst(cell), session) == 0;
+		list_free(names);
+	}
+	pfree(list);
+	return trusted;
+}
+
+/* What the parser of JSON finds. */
+typedef struct BankClaims
+{
+	JsonLexContext *lex;
+	bool		is_object;
+	bool		in_subject;		/* the value that comes is that of "sub" at the top */
+	char	   *subject;		/* NULL: none, or no string */
+} BankClaims;
+
+/* An object begins: is it the whole? */
+static BankJsonAction
+bank_claims_object(void *state)
+{
+	BankClaims *claims = state;
+
+	if (claims->lex->lex_level == 0)
+		claims->is_object = true;
+	BANK_JSON_GO_ON;
+}
+
+/* A member of an object: is it the subject? */
+static BankJsonAction
+bank_claims_member(void *state, char *name, bool isnull pg_attribute_unused())
+{
+	BankClaims *claims = state;
+
+	claims->in_subject = claims->is_object && claims->lex->lex_level == 1 &&
+		strcmp(name, "sub") == 0;
+	if (claims->in_subject)
+		claims->subject = NULL; /* the last one counts, as in jsonb */
+	BANK_JSON_GO_ON;
+}
+
+/* A value that is no object and no array. */
+static BankJsonAction
+bank_claims_scalar(void *state, char *token, JsonTokenType type)
+{
+	BankClaims *claims = state;
+
+	if (claims->in_subject && claims->lex->lex_level == 1 && type == JSON_TOKEN_STRING)
+		claims->subject = token;
+	claims->in_subject = false;
+	BANK_JSON_GO_ON;
+}
+
+/*
+ * The subject of the token that a trusted authenticator has verified, or NULL. What is no JSON
+ * object, or has no subject that is a string, is nobody's: never an error.
+ */
+const char *
+bank_principal_subject(void)
+{
+	const char *json;
+	BankClaims	claims = {0};
+	JsonSemAction action = {0};
+
+	if (bank_trusted_authenticators == NULL || bank_trusted_authenticators[0] == '\0')
+		return NULL;
+	json = GetConfigOption("request.jwt.claims", true, false);
+	if (json == NULL || *json == '\0' || !bank_principal_is_trusted() ||
+		!pg_verifymbstr(json, (int) strlen(json), true))
+		return NULL;
+	claims.lex = bank_json_lexer(json, strlen(json));
+	action.semstate = &claims;
+	action.object_start = bank_claims_object;
+	action.object_field_start = bank_claims_member;
+	action.scalar = bank_claims_scalar;
+	return pg_parse_json(claims.lex, &action) == JSON_SUCCESS ? claims.subject : NULL;
+}
+
+/* The owner that the session's role is mapped to. */
+static bool
+bank_principal_mapped(BankUuid *owner_id)
+{
+	static BankPlan plan = {
+		.text = "SELECT o.owner_id FROM bank.role_owners AS o "
+		"WHERE o.role_name OPERATOR(pg_catalog.=) $1",
+		.nargs = 1, .types = {NAMEOID}
+	};
+	Datum		values[1];
+	BankSession session;
+	NameData	name;
+	char	   *session_user = GetUserNameFromId(GetSessionUserId(), true);
+	bool		found;
+	bool		isnull;
+
+	if (session_user == NULL)
+		return false;
+	namestrcpy(&name, session_user);
+	values[0] = NameGetDatum(&name);
+	bank_session_open(&session);
+	found = bank_plan_execute(&plan, values, NULL, true) > 0;
+	if (found)
+		bank_uuid_from_datum(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1,
+										   &isnull), owner_id);
+	bank_session_close(&session);
+	return found;
+}
+
+/* See ports/principal.h. */
+bool
+bank_principal_owner(BankUuid *owner_id)
+{
+	const char *subject;
+
+	if (bank_trusted_authenticators != NULL && bank_trusted_authenticators[0] != '\0' &&
+		bank_principal_is_trusted())
+	{
+		subject = bank_principal_subject();
+		return subject != NULL && bank_uuid_parse(subject, owner_id);
+	}
+	return bank_principal_mapped(owner_id);
+}
+
+/* See ports/principal.h. */
+bool
+bank_principal_owns(const BankUuid *owner_id, const BankUuid *account_id)
+{
+	static BankPlan plan = {
+		.text = "SELECT FROM bank.accounts AS a WHERE a.account_id OPERATOR(pg_catalog.=) $1 "
+		"AND a.owner_id OPERATOR(pg_catalog.=) $2",
+		.nargs = 2, .types = {UUIDOID, UUIDOID}
+	};
+	Datum		values[] = {bank_uuid_datum(account_id), bank_uuid_datum(owner_id)};
+
+	return bank_plan_execute(&plan, values, NULL, false) > 0;
+}
+
+/* See ports/principal.h. */
+bool
+bank_principal_made(const BankUuid *owner_id, const BankHold *hold)
+{
+	static BankPlan plan = {
+		.text = "SELECT FROM bank.events AS e JOIN bank.actors AS a "
+		"ON a.actor_id OPERATOR(pg_catalog.=) e.actor_id "
+		"WHERE e.aggregate_id OPERATOR(pg_catalog.=) $1 AND e.version OPERATOR(pg_catalog.=) $2 "
+		"AND a.owner_id OPERATOR(pg_catalog.=) $3",
+		.nargs = 3, .types = {UUIDOID, INT8OID, UUIDOID}
+	};
+	Datum		values[] = {bank_uuid_datum(&hold->account_id),
+	Int64GetDatum(hold->created_version), bank_uuid_datum(owner_id)};
+
+	return bank_plan_execute(&plan, values, NULL, false) > 0;
+}
+
+/* bank_current_owner() */
+Datum
+bank_sql_current_owner(PG_FUNCTION_ARGS)
+{
+	BankUuid   *owner_id = palloc(sizeof(BankUuid));
+
+	if (!bank_principal_owner(owner_id))
+		PG_RETURN_NULL();
+	PG_RETURN_DATUM(bank_uuid_datum(owner_id));
+}
+
+/* bank.sees_all() */
+Datum
+bank_sql_sees_all(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_BOOL(bank_principal_sees_all());
+}

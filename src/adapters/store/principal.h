@@ -1,0 +1,11 @@
+/*
+ * principal.h
+ *		Who is calling, for the files of the adapters.
+ */
+#ifndef BANK_STORE_PRINCIPAL_H
+#define BANK_STORE_PRINCIPAL_H
+
+extern void bank_principal_init(void);
+extern const char *bank_principal_subject(void);
+
+#endif							/* BANK_STORE_PRINCIPAL_H */
