@@ -24,8 +24,8 @@ BEGIN ATOMIC
     WHEN code IN ('BK001', 'BK027') OR message = 'Hold not found' THEN 404
     WHEN code IN ('BK002', 'BK006', 'BK007', 'BK010', 'BK011') THEN 409
     WHEN code = 'BK013' AND message <> 'Invalid expiry of a hold' THEN 409
+    WHEN code IN ('42501', 'BK035') THEN 403
     WHEN code LIKE 'BK%' THEN 422
-    WHEN code = '42501' THEN 403
     WHEN code = 'bad_request' THEN 400
     WHEN code = 'invalid_credentials' THEN 401
     WHEN code = 'locked_out' THEN 429

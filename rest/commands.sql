@@ -59,25 +59,72 @@ END $$;
 COMMENT ON FUNCTION bank_rest.with_currency(jsonb, text) IS
   'The request with its currency inside the amount; where it names none, that of its account or hold.';
 
--- Customers have no right to bank_execute, nor to deposit and withdraw: those are a teller's.
--- Here they get them for what the routes do and no more. The ledger looks at the role of the
--- session, not at the owner of this function: a customer still acts for the own accounts only.
+-- Customers have no right to bank_execute, a teller's function. Here they get it for what the routes
+-- do and no more. The ledger looks at the role of the session, not at the owner of this function: a
+-- customer still acts for the own accounts only.
 CREATE FUNCTION bank_rest.execute_own(command jsonb) RETURNS jsonb
   LANGUAGE plpgsql VOLATILE SECURITY DEFINER
   SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-  IF command ->> 'command' <> ALL (
-       '{create_account,deposit,withdraw,transfer,hold,capture,release}'::text[])
-     OR command ?| '{house_account,occurred_at,overdraft_limit,balance_limit}'
-     OR (command ->> 'command' = 'create_account' AND command ? 'account_id')
-     OR (command ->> 'command' IN ('deposit', 'withdraw')
-         AND NOT (SELECT s.customers_move_cash FROM bank_rest.settings AS s)) THEN
+  IF command ->> 'command' <> ALL ('{create_account,transfer,hold,capture,release}'::text[]) THEN
     RAISE EXCEPTION 'permission denied for this command' USING ERRCODE = 'insufficient_privilege';
   END IF;
   RETURN bank_rest.execute(command);
 END $$;
-COMMENT ON FUNCTION bank_rest.execute_own(jsonb) IS 'bank_execute for customers: what the routes do, on their own accounts.';
+COMMENT ON FUNCTION bank_rest.execute_own(jsonb) IS
+  'bank_execute for customers: what the routes do, on their own accounts.';
+
+CREATE FUNCTION bank_rest.cash_role() RETURNS name
+  LANGUAGE sql STABLE SECURITY DEFINER
+  SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+  SELECT r.role_name::name FROM bank_rest.roles AS r, bank_rest.settings AS s
+  WHERE r.profile = 'cash' AND s.customers_move_cash;
+END;
+COMMENT ON FUNCTION bank_rest.cash_role() IS 'The role that moves customers'' cash; null: they move none.';
+
+-- Cash is the bank's: nobody but staff moves it. So that customers can, as at a cash machine, the
+-- session takes a role that has a teller's profile, once it is known that the account is the
+-- customer's, and gives it back. Only a session of the authenticator can take it.
+CREATE FUNCTION bank_rest.execute_cash(command jsonb) RETURNS jsonb
+  LANGUAGE plpgsql VOLATILE
+  SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  caller name := current_user;
+  cash name := bank_rest.cash_role();
+  answer jsonb;
+BEGIN
+  IF cash IS NULL OR command ->> 'command' <> ALL ('{deposit,withdraw}'::text[])
+     OR command ? 'house_account' THEN
+    RAISE EXCEPTION 'permission denied for this command' USING ERRCODE = 'insufficient_privilege';
+  END IF;
+  IF bank_rest.is_uuid(command -> 'account_id') THEN
+    PERFORM bank_rest.account((command ->> 'account_id')::uuid);
+  END IF;
+  PERFORM set_config('role', cash, true);
+  answer := bank_rest.execute(command);
+  PERFORM set_config('role', caller, true);
+  RETURN answer;
+END $$;
+COMMENT ON FUNCTION bank_rest.execute_cash(jsonb) IS
+  'A deposit or withdrawal by a customer, on the customer''s own account; BK001 for any other.';
+
+-- Carry a command out with the rights of whoever asks.
+CREATE FUNCTION bank_rest.execute_as(profile text, command jsonb) RETURNS jsonb
+  LANGUAGE plpgsql VOLATILE
+  SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+  IF profile IS DISTINCT FROM 'customer' THEN
+    RETURN bank_rest.execute(command);
+  ELSIF command ->> 'command' IN ('deposit', 'withdraw') THEN
+    RETURN bank_rest.execute_cash(command);
+  END IF;
+  RETURN bank_rest.execute_own(command);
+END $$;
+COMMENT ON FUNCTION bank_rest.execute_as(text, jsonb) IS 'bank_execute, by the way that a profile has to it.';
 
 CREATE FUNCTION bank_rest.run(
   command text, body bytea, members text[], account_member text, status integer
@@ -132,11 +179,7 @@ BEGIN
     request := request || jsonb_build_object(
       'idempotency_key', bank_rest.idempotency_key(bank_rest.header('idempotency-key')));
   END IF;
-  IF bank_rest.profile() = 'customer' THEN
-    answer := bank_rest.execute_own(request);
-  ELSE
-    answer := bank_rest.execute(request);
-  END IF;
+  answer := bank_rest.execute_as(bank_rest.profile(), request);
   IF NOT (answer ->> 'ok')::boolean THEN
     RETURN bank_rest.refuse(answer ->> 'code', answer ->> 'message',
                             replace(answer ->> 'detail', concat('api:', subject, ':'), ''),

@@ -148,11 +148,7 @@ BEGIN
   IF bank_rest.with_trace(metadata) IS NOT NULL THEN
     request := request || jsonb_build_object('metadata', bank_rest.with_trace(metadata));
   END IF;
-  IF bank_rest.profile() = 'customer' THEN
-    answer := bank_rest.execute_own(request);
-  ELSE
-    answer := bank_rest.execute(request);
-  END IF;
+  answer := bank_rest.execute_as(bank_rest.profile(), request);
   IF NOT (answer ->> 'ok')::boolean THEN
     RAISE EXCEPTION USING ERRCODE = answer ->> 'code', MESSAGE = answer ->> 'message',
       DETAIL = COALESCE(answer ->> 'detail', ''), HINT = COALESCE(answer ->> 'hint', '');

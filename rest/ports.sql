@@ -122,31 +122,16 @@ BEGIN
     COMMENT ON FUNCTION bank_rest.account_json(%1$I.bank_accounts) IS 'An account as JSON; figures are strings.'
     $sql$, ledger);
 
-  -- Until the ledger has profiles of its own.
   EXECUTE pg_catalog.format($sql$
-    CREATE FUNCTION bank_rest.grant_profile(role_name text, profile text) RETURNS void
-      LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp
-    AS $body$
-    DECLARE
-      f regprocedure;
-    BEGIN
-      FOR f IN SELECT p.oid FROM pg_catalog.pg_proc AS p
-               WHERE p.pronamespace = '%1$I'::regnamespace
-                 AND p.proname = ANY (
-                   '{bank_account,bank_accounts_of,bank_balance,bank_transactions,bank_statement}'
-                   || CASE profile WHEN 'auditor' THEN '{}' WHEN 'customer' THEN
-                     '{bank_create_account,bank_transfer,bank_hold,bank_capture,bank_release}'
-                   ELSE
-                     '{bank_execute,bank_create_account,bank_deposit,bank_withdraw,bank_transfer,bank_hold,bank_capture,bank_release}'
-                     END::name[]) LOOP
-        EXECUTE format('GRANT EXECUTE ON FUNCTION %%s TO %%I', f, role_name);
-      END LOOP;
-      EXECUTE format('GRANT SELECT ON %1$I.bank_accounts, %1$I.bank_holds TO %%I', role_name);
-    END $body$
+    CREATE FUNCTION bank_rest.grant_profile(role_name name, profile text) RETURNS void
+      LANGUAGE sql VOLATILE
+    BEGIN ATOMIC
+      SELECT %1$I.bank_grant(role_name, profile);
+    END
     $sql$, ledger);
 END $ports$;
 
-COMMENT ON FUNCTION bank_rest.grant_profile(text, text) IS 'The rights of a profile on the ledger.';
+COMMENT ON FUNCTION bank_rest.grant_profile(name, text) IS 'bank_grant of the ledger.';
 
 COMMENT ON FUNCTION bank_rest.hash_password(text, text) IS 'crypt of pgcrypto.';
 COMMENT ON FUNCTION bank_rest.new_salt(integer) IS 'A salt for bcrypt.';

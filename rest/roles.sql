@@ -9,7 +9,7 @@ DECLARE
   name text;
   authenticator text := prefix || '_authenticator';
 BEGIN
-  FOREACH profile IN ARRAY '{authenticator,anonymous,customer,teller,auditor}'::text[] LOOP
+  FOREACH profile IN ARRAY '{authenticator,anonymous,customer,teller,auditor,cash}'::text[] LOOP
     name := prefix || '_' || profile;
     IF NOT EXISTS (SELECT FROM pg_roles AS r WHERE r.rolname = name) THEN
       EXECUTE format('CREATE ROLE %I %s', name,
@@ -33,12 +33,15 @@ BEGIN
     IF profile = 'anonymous' THEN
       EXECUTE format('GRANT EXECUTE ON FUNCTION bank_api.login(bytea), '
                      'bank_rest.login(text, text), bank_graphql.login(text, text) TO %I', name);
+    ELSIF profile = 'cash' THEN
+      PERFORM bank_rest.grant_profile(name::name, 'teller');
+      EXECUTE format('GRANT EXECUTE ON FUNCTION bank_rest.execute(jsonb) TO %I', name);
     ELSIF profile <> 'authenticator' THEN
       EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO %I',
                      (SELECT p.oid::regprocedure FROM pg_proc AS p
                       WHERE p.pronamespace = 'bank_rest'::regnamespace
                         AND p.proname = 'account_json'), name);
-      PERFORM bank_rest.grant_profile(name, profile);
+      PERFORM bank_rest.grant_profile(name::name, profile);
       -- Whoever has logged in may call every route; what it may do there, the ledger says.
       EXECUTE format(
         'GRANT EXECUTE ON FUNCTION bank_api.create_account(bytea), bank_api.deposit(bytea), '
@@ -61,6 +64,7 @@ BEGIN
         'bank_rest.transactions(uuid, date, date, integer, integer), '
         'bank_rest.statement(uuid, date, date), bank_rest.currency_of(uuid), '
         'bank_rest.currency_of_hold(uuid), bank_rest.execute(jsonb), '
+        'bank_rest.execute_as(text, jsonb), '
         'bank_rest.move_cash(text, uuid, text, bigint, text, jsonb), '
         'bank_rest.header(text), bank_rest.subject(), bank_rest.profile(), '
         'bank_rest.idempotency_key(text), bank_rest.with_trace(jsonb), bank_rest.traceparent(), bank_rest.is_uuid(jsonb), '
@@ -71,7 +75,8 @@ BEGIN
         'bank_rest.uuid_of(text), bank_rest.refuse_query(text, text, text, text) TO %I', name);
     END IF;
     IF profile = 'customer' THEN
-      EXECUTE format('GRANT EXECUTE ON FUNCTION bank_rest.execute_own(jsonb) TO %I', name);
+      EXECUTE format('GRANT EXECUTE ON FUNCTION bank_rest.execute_own(jsonb), '
+                     'bank_rest.execute_cash(jsonb), bank_rest.cash_role() TO %I', name);
     END IF;
     INSERT INTO bank_rest.roles (profile, role_name) VALUES (profile, name)
     ON CONFLICT ON CONSTRAINT roles_pkey DO UPDATE SET role_name = excluded.role_name;

@@ -33,7 +33,7 @@ COMMENT ON COLUMN bank_rest.settings.dummy_hash IS 'What the password of an unkn
 
 CREATE TABLE bank_rest.roles (
   profile text PRIMARY KEY
-    CHECK (profile IN ('authenticator', 'anonymous', 'customer', 'teller', 'auditor')),
+    CHECK (profile IN ('authenticator', 'anonymous', 'customer', 'teller', 'auditor', 'cash')),
   role_name text NOT NULL UNIQUE
 );
 COMMENT ON TABLE bank_rest.roles IS 'The roles that bank_rest.set_up made.';
