@@ -1,13 +1,17 @@
 -- Who is calling. Profiles are EXECUTE on four functions that nobody calls: so they are kept, dumped
 -- and dropped with roles by the server itself. bank_grant in privileges.sql gives them.
 
-CREATE FUNCTION bank.auditor() RETURNS void LANGUAGE sql IMMUTABLE PARALLEL SAFE BEGIN ATOMIC SELECT; END;
+CREATE FUNCTION bank.auditor() RETURNS void LANGUAGE sql IMMUTABLE PARALLEL SAFE
+  SET search_path = pg_catalog, pg_temp BEGIN ATOMIC SELECT; END;
 COMMENT ON FUNCTION bank.auditor() IS 'Marks a profile: EXECUTE on it makes a role an auditor.';
-CREATE FUNCTION bank.teller() RETURNS void LANGUAGE sql IMMUTABLE PARALLEL SAFE BEGIN ATOMIC SELECT; END;
+CREATE FUNCTION bank.teller() RETURNS void LANGUAGE sql IMMUTABLE PARALLEL SAFE
+  SET search_path = pg_catalog, pg_temp BEGIN ATOMIC SELECT; END;
 COMMENT ON FUNCTION bank.teller() IS 'Marks a profile: EXECUTE on it makes a role a teller.';
-CREATE FUNCTION bank.operator() RETURNS void LANGUAGE sql IMMUTABLE PARALLEL SAFE BEGIN ATOMIC SELECT; END;
+CREATE FUNCTION bank.operator() RETURNS void LANGUAGE sql IMMUTABLE PARALLEL SAFE
+  SET search_path = pg_catalog, pg_temp BEGIN ATOMIC SELECT; END;
 COMMENT ON FUNCTION bank.operator() IS 'Marks a profile: EXECUTE on it makes a role an operator.';
-CREATE FUNCTION bank.customer() RETURNS void LANGUAGE sql IMMUTABLE PARALLEL SAFE BEGIN ATOMIC SELECT; END;
+CREATE FUNCTION bank.customer() RETURNS void LANGUAGE sql IMMUTABLE PARALLEL SAFE
+  SET search_path = pg_catalog, pg_temp BEGIN ATOMIC SELECT; END;
 COMMENT ON FUNCTION bank.customer() IS 'Marks a profile: EXECUTE on it makes a role a customer, limited to the accounts of its owner unless it is a teller or auditor too.';
 REVOKE ALL ON FUNCTION bank.auditor(), bank.teller(), bank.operator(), bank.customer() FROM PUBLIC;
 

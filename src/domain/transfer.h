@@ -30,7 +30,7 @@
 	X(BANK_TRANSFER_REJECTED, "rejected")		/* it never will have it: released; final */ \
 	X(BANK_TRANSFER_IN_DOUBT, "in_doubt")		/* not known at the deadline: for an operator */ \
 	X(BANK_TRANSFER_RECEIVED, "received")		/* credited here */ \
-	X(BANK_TRANSFER_KEPT, "kept")				/* credited, and not given back when asked; final */ \
+	X(BANK_TRANSFER_KEPT, "kept")				/* credited; not given back when asked; final */ \
 	X(BANK_TRANSFER_REFUSED, "refused")			/* not taken, now and for ever; final */ \
 	X(BANK_TRANSFER_CANCELLED, "cancelled")		/* given back, or never to be taken; final */
 

@@ -51,6 +51,12 @@ INSERT INTO decided SELECT 'operator helper', 'bank', unnest(ARRAY['relay_status
 INSERT INTO decided SELECT 'door', 'public', unnest(ARRAY['bank_answer_participant']);
 INSERT INTO decided SELECT 'door helper', 'bank', unnest(ARRAY['receive', 'cancel_received', 'transfer_answer', 'answer_receive', 'webhook_signed',
   'parse_money', 'participant_problem']);
+-- Who may do what: for the ledger's owner alone; the marks of profiles; what tells a caller about itself.
+INSERT INTO decided SELECT 'owner', 'public', unnest(ARRAY['bank_grant', 'bank_revoke', 'bank_map_owner', 'bank_unmap_owner']);
+INSERT INTO decided SELECT 'owner helper', 'bank', unnest(ARRAY['change_profile', 'profile_objects', 'sees_account']);
+INSERT INTO decided SELECT 'profile', 'bank', unnest(ARRAY['auditor', 'teller', 'operator', 'customer']);
+INSERT INTO decided SELECT 'oneself', 'bank', unnest(ARRAY['sees_all', 'current_owner']);
+INSERT INTO decided SELECT 'oneself', 'public', unnest(ARRAY['bank_current_owner']);
 -- Called by the server, or by views that a role may be allowed to read; they tell nobody anything by themselves.
 INSERT INTO decided SELECT 'internal', 'bank', unnest(ARRAY['progress']);
 -- Fired by the server, callable by nobody.
@@ -74,7 +80,7 @@ SELECT is_empty($$SELECT f.name FROM f JOIN pg_proc AS p USING (oid) WHERE p.pro
 
 -- Who may call it.
 SELECT is_empty($$SELECT f.name FROM f JOIN decided AS d ON d.schema = f.nspname AND d.name = f.proname
-                  WHERE f.for_public <> (d.kind IN ('harmless', 'internal'))$$, 'PUBLIC may call what is harmless, and nothing else');
+                  WHERE f.for_public <> (d.kind IN ('harmless', 'internal', 'oneself'))$$, 'PUBLIC may call what is harmless, and nothing else');
 SELECT is_empty($$SELECT f.name FROM f, pg_proc AS p WHERE p.oid = f.oid AND p.proacl IS NOT NULL
                   AND EXISTS (SELECT FROM aclexplode(p.proacl) AS a WHERE a.grantee NOT IN (0, p.proowner))$$,
                 'nobody else has been granted anything');
@@ -88,8 +94,8 @@ SELECT is_empty($$SELECT name FROM f WHERE prosecdef AND NOT coalesce('search_pa
 SELECT is_empty($$SELECT name FROM f WHERE lanname IN ('sql', 'plpgsql') AND NOT coalesce('search_path=pg_catalog, pg_temp' = ANY (proconfig), false)$$,
                 'what is written in SQL or PL/pgSQL has a fixed search_path');
 SELECT is_empty($$SELECT f.name FROM f JOIN decided AS d ON d.schema = f.nspname AND d.name = f.proname
-                  WHERE f.prosecdef <> (d.kind IN ('query', 'lookup', 'feed', 'operator', 'operator query', 'door'))$$,
-                'queries, what an operator calls and the door of participants, and only they, are SECURITY DEFINER');
+                  WHERE f.prosecdef <> (d.kind IN ('query', 'lookup', 'feed', 'operator', 'operator query', 'door', 'owner'))$$,
+                'queries, what an operator or the owner calls and the door of participants, and only they, are SECURITY DEFINER');
 
 -- Volatility, strictness, parallel safety.
 CREATE FUNCTION odd(kind text, volatility text, parallel text, strict boolean, except_names text[] DEFAULT '{}') RETURNS SETOF regprocedure
@@ -116,6 +122,9 @@ SELECT is(ARRAY(SELECT format('%s %s %s %s', f.proname, f.volatility, f.parallel
                 WHERE d.kind = 'door helper' ORDER BY 1),
           ARRAY['answer_receive volatile unsafe f', 'cancel_received volatile unsafe f', 'parse_money stable safe f', 'participant_problem immutable safe f',
                 'receive volatile unsafe f', 'transfer_answer stable safe f', 'webhook_signed stable safe t'], 'its helpers, one by one');
+SELECT is_empty($$SELECT odd('owner', 'volatile', 'unsafe', false)$$, 'what gives rights is volatile and parallel unsafe');
+SELECT is_empty($$SELECT odd('profile', 'immutable', 'safe', false)$$, 'marks of profiles do nothing');
+SELECT is_empty($$SELECT odd('oneself', 'stable', 'safe', false)$$, 'what tells a caller about itself is stable and parallel safe');
 SELECT is_empty($$SELECT odd('feed', 'stable', 'unsafe', false)$$, 'the feed is stable, and flushes WAL');
 SELECT is_empty($$SELECT odd('feed helper', 'stable', 'unsafe', false)$$, 'so are its helpers');
 SELECT is_empty($$SELECT odd('harmless', 'immutable', 'safe', true, '{money_ltsel,money_lesel,money_gtsel,money_gesel}')$$, 'the rest is immutable, strict and parallel safe');

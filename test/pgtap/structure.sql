@@ -16,11 +16,11 @@ SELECT has_extension('public', 'banking', 'the extension is in the schema that w
 SELECT schema_owner_is('bank', current_user, 'schema bank belongs to who made the extension');
 SELECT ok(NOT has_schema_privilege('public', 'bank', 'USAGE'), 'PUBLIC has no USAGE on schema bank');
 SELECT ok(NOT has_schema_privilege('public', 'bank', 'CREATE'), 'PUBLIC cannot create in schema bank');
-SELECT tables_are('bank', ARRAY['events', 'accounts', 'holds', 'backdated_movements', 'idempotency_keys', 'incarnations', 'subscriptions',
+SELECT tables_are('bank', ARRAY['actors', 'profile_rights', 'role_owners', 'events', 'accounts', 'holds', 'backdated_movements', 'idempotency_keys', 'incarnations', 'subscriptions',
   'subscription_secrets', 'subscription_progress', 'deliveries', 'relay_stopped', 'transfers', 'transfer_attempts', 'participants',
   'participant_secrets', 'participant_progress']);
 SELECT views_are('bank', ARRAY['account_list', 'event_list', 'hold_list', 'transfer_list', 'stream', 'outgoing']);
-SELECT sequences_are('bank', ARRAY['events_position_seq', 'account_serial_seq', 'incarnation']);
+SELECT sequences_are('bank', ARRAY['actors_actor_id_seq', 'events_position_seq', 'account_serial_seq', 'incarnation']);
 SELECT is((SELECT format('%s %s %s', extversion, extrelocatable, extowner::regrole) FROM pg_extension WHERE extname = 'banking'),
           (SELECT format('%s f %s', default_version, current_user) FROM pg_available_extensions WHERE name = 'banking'),
           'it has its default version, is not relocatable and belongs to who made it');
@@ -37,7 +37,8 @@ SELECT is(ARRAY(SELECT columns('bank.events')), ARRAY[
   'peer_balance bigint', 'recorded_at timestamp with time zone NOT NULL', 'transaction_id xid8 NOT NULL', 'event_id uuid NOT NULL',
   'aggregate_id uuid NOT NULL', 'peer_id uuid', 'event_type bank.event_type NOT NULL', 'currency text NOT NULL',
   'occurred_at timestamp with time zone', 'data jsonb', 'metadata jsonb', 'held bigint', 'peer_held bigint',
-  'expires_at timestamp with time zone', 'hold_id uuid', 'limits_before bigint'], 'columns of bank.events');
+  'expires_at timestamp with time zone', 'hold_id uuid', 'limits_before bigint',
+  'actor_id integer'], 'columns of bank.events');
 SELECT is(ARRAY(SELECT columns('bank.accounts')), ARRAY[
   'account_id uuid NOT NULL', 'version bigint NOT NULL', 'debits bigint NOT NULL', 'credits bigint NOT NULL', 'position bigint NOT NULL',
   'held bigint NOT NULL', 'overdraft_limit bigint NOT NULL', 'recorded_at timestamp with time zone NOT NULL',
@@ -269,9 +270,9 @@ SELECT is_empty($$SELECT attname FROM pg_attribute AS a JOIN pg_class AS c ON c.
 -- What pg_dump takes along: events in the order in which they were appended, and what cannot be made from them.
 SELECT is(ARRAY(
   SELECT format('%s %s', c::regclass, w) FROM pg_extension, unnest(extconfig, extcondition) AS t (c, w) WHERE extname = 'banking' ORDER BY 1),
-  ARRAY['bank.account_serial_seq ', 'bank.deliveries ', 'bank.events WHERE true ORDER BY position', 'bank.events_position_seq ',
+  ARRAY['bank.account_serial_seq ', 'bank.actors ', 'bank.actors_actor_id_seq ', 'bank.deliveries ', 'bank.events WHERE true ORDER BY position', 'bank.events_position_seq ',
         'bank.idempotency_keys ', 'bank.incarnations ', 'bank.participant_progress ', 'bank.participant_secrets ', 'bank.participants ',
-        'bank.relay_stopped ', 'bank.subscription_progress ', 'bank.subscription_secrets ', 'bank.subscriptions ', 'bank.transfer_attempts '],
+        'bank.relay_stopped ', 'bank.role_owners ', 'bank.subscription_progress ', 'bank.subscription_secrets ', 'bank.subscriptions ', 'bank.transfer_attempts '],
   'tables and sequences that are dumped');
 
 -- Members of the extension: everything in schema bank and every bank_* object; each with a comment.

@@ -2,8 +2,8 @@
  * principal.c
  *		Who is calling: which profile, and which owner's accounts are theirs.
  *
- * Rights are the server's: EXECUTE and SELECT, as bank_grant gives them. A profile is EXECUTE on the
- * function of schema bank with its name, which nobody can call and nobody needs to. What
+ * Rights are the server's: EXECUTE and SELECT, as bank_grant gives them. A profile is EXECUTE on
+ * the function of schema bank with its name, which nobody can call and nobody needs to. What
  * counts is the outer user: the session's, or the one it has SET ROLE to; not the owner of a
  * SECURITY DEFINER function on the way, which would be the ledger's.
  *
