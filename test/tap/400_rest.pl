@@ -356,6 +356,37 @@ is(sql("SELECT actor ->> 'subject' FROM bank_events WHERE aggregate_id = '$accou
 is(sql("SELECT string_agg(DISTINCT actor ->> 'subject', ' ') FROM bank_events WHERE aggregate_id = '$bens'"),
 	$ben_id, 'or which customer');
 
+# Cash is a teller's, lent to customers for their own accounts; and taken back.
+sql('UPDATE bank_rest.settings SET customers_move_cash = false');
+is(outcome_of(post($_, { account_id => $account, amount => '1', currency => 'HTG' }, token => $ann)), '403 forbidden',
+	"without cash machines: $_") foreach qw(deposits withdrawals);
+is(post('transfers', { from_account => $account, to_account => $other, amount => '1' }, token => $ann)->{status}, 201,
+	'transfers go on');
+is(post('transfers', { from_account => $other, to_account => $account, amount => '1' }, token => $ann)->{status}, 201, 'both ways');
+is(post('deposits', { account_id => $account, amount => '1' }, token => $tess)->{status}, 201, 'and tellers');
+is(post('withdrawals', { account_id => $account, amount => '1' }, token => $tess)->{status}, 201, 'all the same');
+sql('UPDATE bank_rest.settings SET customers_move_cash = true');
+
+# Whoever comes by SQL in the role of customers has not what the API's sessions have.
+$node->safe_psql('postgres', 'CREATE ROLE mallory LOGIN; GRANT bank_customer TO mallory');
+foreach my $attempt (
+	[ "SELECT bank_rest.execute('{\"command\":\"deposit\"}')", '42501' ],
+	[ "SELECT bank_rest.execute_own(jsonb_build_object('command', 'deposit', 'account_id', '$account', 'amount', '9 HTG'))", '42501' ],
+	[ "SELECT bank_rest.execute_cash(jsonb_build_object('command', 'deposit', 'account_id', '$account', 'amount', '9 HTG'))", 'BK001' ],
+	[ "SELECT bank_rest.execute_cash(jsonb_build_object('command', 'deposit', 'account_id', 'x', 'amount', '9 HTG'))", '42501' ],
+	[ 'SET ROLE bank_cash', '42501' ],
+	[ 'SELECT * FROM bank_rest.users', '42501' ],
+	[ 'SELECT bank_rest.jwks()', '42501' ],
+	[ "SELECT bank_rest.issue_token('$ann_id', 'teller')", '42501' ])
+{
+	my ($sql, $expected) = @$attempt;
+	my (undef, undef, $error) = $node->psql('bank',
+		"SET request.jwt.claims = '{\"sub\":\"$ann_id\",\"role\":\"bank_customer\"}'; SET ROLE bank_customer; \\set VERBOSITY verbose\n$sql",
+		extra_params => [ '-U', 'mallory' ]);
+
+	like($error, qr/\b$expected\b/, "by SQL: $expected: " . substr($sql, 0, 60));
+}
+
 # Idempotency keys.
 my %request = (token => $ann, headers => { 'Idempotency-Key' => 'once' });
 my $first = post('deposits', { account_id => $account, amount => '100', currency => 'HTG' }, %request);
