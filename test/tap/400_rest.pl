@@ -420,29 +420,53 @@ is(scalar(grep { $_ eq $answers[0] } @answers), 8, 'eight at a time get the same
 like($answers[0], qr/^201 /, 'an accepted one');
 is(get("accounts/$account", token => $ann)->{json}{balance}, '1001.00', 'and have one effect');
 
-# Two customers and a teller at the same time.
+# Two customers and a teller at the same time, with the same keys: everything that the routes do, again and again.
+# Each says what it has on its two accounts in the end, or what was not as it should be.
 my $journey = sub {
-	my ($token, $sees) = @_;
-	my @ids = map {
-		$rest->post('accounts', { account_type => 'COURANT', currency => 'HTG', $sees ? () : (owner_id => $nowhere) },
-			token => $token)->{json}{account_id}
+	my ($token, $owner, @strangers) = @_;
+	my @wrong;
+	my $check = sub { push @wrong, "$_[2]: $_[0], not $_[1]" if $_[0] ne $_[1] };
+	my ($one, $two) = map {
+		$rest->post('accounts', { account_type => 'COURANT', currency => 'HTG', owner_id => $owner },
+			token => $token, headers => { 'Idempotency-Key' => "open $_" })->{json}{account_id}
 	} 1 .. 2;
 
-	foreach my $n (1 .. 25)
+	foreach my $n (1 .. 12)
 	{
-		$rest->post('deposits', { account_id => $ids[0], amount => '10' }, token => $token);
-		$rest->post('transfers', { from_account => $ids[0], to_account => $ids[1], amount => '4' }, token => $token);
-		my $seen = $rest->get('accounts?page_size=1000', token => $token)->{json};
+		my %keyed = (token => $token, headers => { 'Idempotency-Key' => "deposit $n" });
+		my @receipts = map { $rest->post('deposits', { account_id => $one, amount => '10', currency => 'HTG' }, %keyed) } 1 .. 2;
 
-		if ($sees)
+		$check->($receipts[1]{content}, $receipts[0]{content}, 'retry');
+		$check->($rest->post('transfers', { from_account => $one, to_account => $two, amount => '4' }, token => $token)->{status}, 201, 'transfer');
+		$check->($rest->post('withdrawals', { account_id => $two, amount => '1' }, token => $token)->{status}, 201, 'withdrawal');
+		my $hold = $rest->post('holds', { account_id => $one, amount => '2' }, token => $token)->{json}{hold_id};
+		$check->($rest->post('holds/' . ($n % 2 ? 'capture' : 'release'), { hold_id => $hold, $n % 2 ? (to_account => $two) : () },
+				token => $token)->{status}, 200, 'hold');
+		$check->(outcome_of($rest->post('withdrawals', { account_id => $one, amount => '99999' }, token => $token)), '422 BK004', 'refusal');
+		foreach my $stranger (@strangers)
 		{
-			return 'sees somebody else\'s account' if grep { $_->{owner_id} ne $sees } @$seen;
+			$check->(outcome_of($rest->get("accounts/$stranger", token => $token)), '404 BK001', 'an account of somebody else');
+			$check->(outcome_of($rest->post('transfers', { from_account => $stranger, to_account => $one, amount => '1' }, token => $token)),
+				'404 BK001', 'money of somebody else');
 		}
+		my $seen = $rest->get('accounts?page_size=1000' . (@strangers ? '' : "&owner_id=$owner"), token => $token)->{json};
+
+		$check->(scalar(grep { $_->{owner_id} ne $owner } @$seen), 0, 'accounts of others in the list');
 	}
-	return join(' ', map { $rest->get("accounts/$_", token => $token)->{json}{balance} } @ids);
+	my $statement = $rest->get("accounts/$one/statement", token => $token)->{json};
+
+	$check->(scalar @$statement, 2 + 12 + 12 + 6, 'lines of the statement');
+	return join(', ', @wrong) || join(' ', map { $rest->get("accounts/$_", token => $token)->{json}{balance} } $one, $two);
 };
-is_deeply([ at_once(sub { $journey->($ann, $ann_id) }, sub { $journey->($ben, $ben_id) }, sub { $journey->($tess) }) ],
-	[ ('150.00 100.00') x 3 ], 'two customers and a teller, in parallel, do not disturb each other');
+is_deeply(
+	[
+		at_once(
+			sub { $journey->($ann, $ann_id, $bens) },
+			sub { $journey->($ben, $ben_id, $account) },
+			sub { $journey->($tess, $nowhere) })
+	],
+	[ ('60.00 48.00') x 3 ],
+	'two customers and a teller, in parallel, do not disturb each other');
 
 # Locks that somebody else holds.
 $node->safe_psql('postgres', "ALTER ROLE bank_authenticator SET lock_timeout = '300ms'");
