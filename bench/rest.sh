@@ -34,11 +34,14 @@ start_rest()
 			-e "s|listen 8080;|listen 127.0.0.1:$port;|" docker/nginx/banking.conf
 		printf '}\n'
 	} | as_server_user tee "$directory/nginx.conf" >/dev/null
+	# each a process group of its own: as_server_user may be a shell around the program
+	set -m
 	as_server_user "$POSTGREST" "$directory/postgrest.conf" </dev/null >>"$LOG" 2>&1 &
 	rest_pids+=("$!")
 	as_server_user "$NGINX" -e "$directory/error.log" -p "$directory" -c "$directory/nginx.conf" \
 		</dev/null >>"$LOG" 2>&1 &
 	rest_pids+=("$!")
+	set +m
 	for _ in {1..200}; do
 		[ "$(rest_status "$port")" != 401 ] || return 0
 		sleep 0.1
@@ -54,7 +57,11 @@ rest_status()
 
 stop_rest()
 {
-	[ "${#rest_pids[@]}" -eq 0 ] || kill "${rest_pids[@]}" 2>/dev/null || true
+	local pid
+
+	for pid in "${rest_pids[@]}"; do
+		kill -- "-$pid" 2>/dev/null || true
+	done
 	rest_pids=()
 }
 
