@@ -18,7 +18,7 @@ PG_CONFIG ?= pg_config
 CURL_CONFIG ?= curl-config
 
 MODULE_big = banking
-EXTENSION = banking
+EXTENSION = banking banking_rest
 EXTVERSION = $(shell sed -n "s/^default_version *= *'\(.*\)'/\1/p" banking.control)
 PGFILEDESC = "banking - a bank's ledger"
 
@@ -44,9 +44,26 @@ SQL_FILES = \
 	sql/verify.sql \
 	sql/privileges.sql
 
-INSTALL_SCRIPT_SQL = $(EXTENSION)--$(EXTVERSION).sql
-DATA = $(wildcard sql/upgrade/$(EXTENSION)--*--*.sql)
-DATA_built = $(INSTALL_SCRIPT_SQL)
+INSTALL_SCRIPT_SQL = banking--$(EXTVERSION).sql
+
+# The same of banking_rest, the REST API.
+REST_VERSION = $(shell sed -n "s/^default_version *= *'\(.*\)'/\1/p" banking_rest.control)
+REST_SQL_FILES = \
+	rest/header.sql \
+	rest/schema.sql \
+	rest/ports.sql \
+	rest/tokens.sql \
+	rest/users.sql \
+	rest/answers.sql \
+	rest/login.sql \
+	rest/commands.sql \
+	rest/queries.sql \
+	rest/graphql.sql \
+	rest/roles.sql
+REST_SCRIPT_SQL = banking_rest--$(REST_VERSION).sql
+
+DATA = $(wildcard sql/upgrade/banking--*--*.sql)
+DATA_built = $(INSTALL_SCRIPT_SQL) $(REST_SCRIPT_SQL)
 
 # Sinks are libraries of their own: src/adapters/sinks/<name> becomes banking_<name>.so.
 SOURCES = $(sort $(wildcard src/domain/*.c src/application/*.c src/adapters/*/*.c))
@@ -79,7 +96,7 @@ include $(PGXS)
 
 # PGXS builds one library. This is what its rules do for that one.
 HTTP_SINK = banking_http$(DLSUFFIX)
-SINK_INCLUDEDIR = $(includedir_server)/extension/$(EXTENSION)
+SINK_INCLUDEDIR = $(includedir_server)/extension/banking
 
 all: $(HTTP_SINK)
 
@@ -100,6 +117,10 @@ uninstall-sinks:
 
 $(INSTALL_SCRIPT_SQL): $(SQL_FILES) banking.control
 	cat $(SQL_FILES) > $@.tmp
+	mv $@.tmp $@
+
+$(REST_SCRIPT_SQL): $(REST_SQL_FILES) banking_rest.control
+	cat $(REST_SQL_FILES) > $@.tmp
 	mv $@.tmp $@
 
 # Objects know the server they were compiled for: another PG_CONFIG compiles them anew.
