@@ -1,22 +1,7 @@
--- Who may do what. One table says for every function and view of the API which profiles have it;
+-- Who may do what. One list says for every function and view of the API which profiles have it;
 -- bank_grant and bank_revoke make GRANT and REVOKE of it. Nobody but the ledger's owner may call them.
 
-CREATE TABLE bank.profile_rights (
-  object_name name NOT NULL,
-  auditor boolean NOT NULL,
-  teller boolean NOT NULL,
-  operator boolean NOT NULL,
-  customer boolean NOT NULL,
-  CONSTRAINT profile_rights_pkey PRIMARY KEY (object_name)
-);
-COMMENT ON TABLE bank.profile_rights IS 'Which profiles may use a function or view of the API. Part of the extension; changes with its version only.';
-COMMENT ON COLUMN bank.profile_rights.object_name IS 'Name of the function or view.';
-COMMENT ON COLUMN bank.profile_rights.auditor IS 'May an auditor, who reads everything and changes nothing?';
-COMMENT ON COLUMN bank.profile_rights.teller IS 'May a teller, who acts on any account?';
-COMMENT ON COLUMN bank.profile_rights.operator IS 'May an operator, who keeps the ledger running and moves no money?';
-COMMENT ON COLUMN bank.profile_rights.customer IS 'May a customer, who acts for the accounts of one owner?';
-
-INSERT INTO bank.profile_rights (object_name, auditor, teller, operator, customer) VALUES
+CREATE VIEW bank.profile_rights (object_name, auditor, teller, operator, customer) AS VALUES
   -- commands
   ('bank_create_account',            false, true,  false, true),
   ('bank_create_house_account',      false, true,  false, false),
@@ -93,6 +78,12 @@ INSERT INTO bank.profile_rights (object_name, auditor, teller, operator, custome
   ('bank_revoke',                    false, false, false, false),
   ('bank_map_owner',                 false, false, false, false),
   ('bank_unmap_owner',               false, false, false, false);
+COMMENT ON VIEW bank.profile_rights IS 'Which profiles may use a function or view of the API. Part of the extension, not data of the ledger.';
+COMMENT ON COLUMN bank.profile_rights.object_name IS 'Name of the function or view.';
+COMMENT ON COLUMN bank.profile_rights.auditor IS 'May an auditor, who reads everything and changes nothing?';
+COMMENT ON COLUMN bank.profile_rights.teller IS 'May a teller, who acts on any account?';
+COMMENT ON COLUMN bank.profile_rights.operator IS 'May an operator, who keeps the ledger running and moves no money?';
+COMMENT ON COLUMN bank.profile_rights.customer IS 'May a customer, who acts for the accounts of one owner?';
 
 CREATE VIEW @extschema@.bank_grants AS
   SELECT r.rolname AS role_name, p.proname::text AS profile
@@ -126,7 +117,7 @@ BEGIN ATOMIC
     WHERE g.role_name = profile_objects.role_name AND g.profile <> profile_objects.profile
   )
   SELECT pg_catalog.format(CASE WHEN revoking THEN 'REVOKE %s ON %s FROM %I' ELSE 'GRANT %s ON %s TO %I' END, o.privilege, o.object, role_name)
-  FROM object AS o JOIN bank.profile_rights AS r ON r.object_name = o.object_name
+  FROM object AS o JOIN bank.profile_rights AS r ON r.object_name = o.object_name::text
   CROSS JOIN LATERAL (VALUES ('auditor', r.auditor), ('teller', r.teller), ('operator', r.operator), ('customer', r.customer)) AS v (profile, has)
   WHERE v.profile = profile_objects.profile AND v.has
     AND NOT (revoking AND EXISTS (

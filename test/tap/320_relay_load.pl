@@ -275,7 +275,9 @@ is_deeply(
 		relay => 't The worker is running.',
 		subscriptions => 't 2 active, 0 paused, 0 disabled',
 		endpoints => 't No breaker is open.',
-		dead_letters => 't There are none.'
+		dead_letters => 't There are none.',
+		participants => 't 0 active, 0 paused',
+		transfers => 't None is in doubt.'
 	},
 	'all is well');
 my $status = relay_status($node, 'postgres');
