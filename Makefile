@@ -36,6 +36,7 @@ SQL_FILES = \
 	sql/batch.sql \
 	sql/transfers.sql \
 	sql/execute.sql \
+	sql/approvals.sql \
 	sql/queries.sql \
 	sql/feed.sql \
 	sql/relay.sql \

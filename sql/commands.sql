@@ -21,13 +21,13 @@ CREATE TYPE @extschema@.bank_receipt AS (
   replayed boolean
 );
 COMMENT ON TYPE @extschema@.bank_receipt IS 'Outcome of a command on an account.';
-COMMENT ON COLUMN @extschema@.bank_receipt.event_id IS 'The event; the transaction id of a movement, the identifier of a hold that was made.';
+COMMENT ON COLUMN @extschema@.bank_receipt.event_id IS 'The event; the transaction id of a movement, the identifier of a hold or of a request for approval that was made.';
 COMMENT ON COLUMN @extschema@.bank_receipt.account_id IS 'The account the command was about; the source of a transfer or capture.';
-COMMENT ON COLUMN @extschema@.bank_receipt.event_type IS 'What happened.';
-COMMENT ON COLUMN @extschema@.bank_receipt.amount IS 'Amount moved, held or released; null for other commands.';
+COMMENT ON COLUMN @extschema@.bank_receipt.event_type IS 'What happened; approval.requested: nothing yet, somebody else has to approve it.';
+COMMENT ON COLUMN @extschema@.bank_receipt.amount IS 'Amount moved, held or released, or that is to be approved; null for other commands.';
 COMMENT ON COLUMN @extschema@.bank_receipt.currency IS 'ISO 4217 letters.';
-COMMENT ON COLUMN @extschema@.bank_receipt.balance IS 'Balance of the account after the event, signed; of the session''s stripe for a house account.';
-COMMENT ON COLUMN @extschema@.bank_receipt.version IS 'Version of the account after the event.';
+COMMENT ON COLUMN @extschema@.bank_receipt.balance IS 'Balance of the account after the event, signed; of the session''s stripe for a house account; null of a request for approval.';
+COMMENT ON COLUMN @extschema@.bank_receipt.version IS 'Version of the account after the event, or of the request.';
 COMMENT ON COLUMN @extschema@.bank_receipt.position IS 'Position of the event in the global order.';
 COMMENT ON COLUMN @extschema@.bank_receipt.recorded_at IS 'When the event was appended.';
 COMMENT ON COLUMN @extschema@.bank_receipt.replayed IS 'True when an earlier call with the same idempotency key had this outcome.';

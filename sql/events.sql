@@ -10,7 +10,8 @@ CREATE TYPE bank.event_type AS ENUM (
   'hold.created', 'hold.captured', 'hold.released', 'hold.expired',
   'transfer.initiated', 'transfer.reserved', 'transfer.submitted', 'transfer.rejected', 'transfer.compensated',
   'transfer.in_doubt', 'transfer.cancel_requested', 'transfer.received', 'transfer.refused', 'transfer.kept',
-  'transfer.cancelled'
+  'transfer.cancelled',
+  'approval.requested', 'approval.granted', 'approval.rejected'
 );
 COMMENT ON TYPE bank.event_type IS 'What happened; the list is that of src/domain/event.h.';
 
@@ -52,22 +53,22 @@ COMMENT ON TABLE bank.events IS
 COMMENT ON COLUMN bank.events.position IS 'Global order of appending; unique. A refused command leaves no gap; a rollback of the caller, a crash or a failover can.';
 COMMENT ON COLUMN bank.events.version IS 'Place in the stream of aggregate_id: 1, 2, 3, … without gaps, counting the events where it is the peer.';
 COMMENT ON COLUMN bank.events.peer_version IS 'Place in the stream of peer_id; null when the event is no movement.';
-COMMENT ON COLUMN bank.events.amount IS 'Amount of the movement, or of the hold that is made or freed, in minor units, greater than zero; null for other events, save those of a transfer to or from another ledger.';
+COMMENT ON COLUMN bank.events.amount IS 'Amount of the movement, or of the hold that is made or freed, in minor units, greater than zero; null for other events, save those of a transfer to or from another ledger and of a request for approval.';
 COMMENT ON COLUMN bank.events.balance IS 'Balance of aggregate_id after the event, in minor units, signed.';
 COMMENT ON COLUMN bank.events.peer_balance IS 'Balance of peer_id after the event, in minor units, signed.';
 COMMENT ON COLUMN bank.events.recorded_at IS 'When the event was appended; never decreases along a stream.';
 COMMENT ON COLUMN bank.events.transaction_id IS 'The top-level transaction that appended the event.';
 COMMENT ON COLUMN bank.events.event_id IS 'Identifier for the outside (UUID version 7); the transaction id of a movement.';
-COMMENT ON COLUMN bank.events.aggregate_id IS 'The account the event is about, the source of a transfer; or the transfer to or from another ledger.';
+COMMENT ON COLUMN bank.events.aggregate_id IS 'The account the event is about, the source of a transfer; or the transfer to or from another ledger, or the request for approval.';
 COMMENT ON COLUMN bank.events.peer_id IS 'The second account of a movement: the house account of a deposit or withdrawal, the destination of a transfer or capture.';
 COMMENT ON COLUMN bank.events.event_type IS 'What happened.';
 COMMENT ON COLUMN bank.events.currency IS 'Currency of the account, and so of amount and balances (ISO 4217 letters).';
 COMMENT ON COLUMN bank.events.occurred_at IS 'Business date when one was given (imports, back-dated entries); null means recorded_at.';
-COMMENT ON COLUMN bank.events.data IS 'Payload beyond the columns: the opening of an account, its limits.';
+COMMENT ON COLUMN bank.events.data IS 'Payload beyond the columns: the opening of an account, its limits, what a transfer or a request for approval says.';
 COMMENT ON COLUMN bank.events.metadata IS 'What the caller said about the command: correlation, causation, traceparent, and so on.';
 COMMENT ON COLUMN bank.events.held IS 'What open holds reserve of aggregate_id after the event, in minor units; null: nothing.';
 COMMENT ON COLUMN bank.events.peer_held IS 'What they reserve of peer_id.';
-COMMENT ON COLUMN bank.events.expires_at IS 'When the hold expires; of hold.created only.';
+COMMENT ON COLUMN bank.events.expires_at IS 'When the hold expires, or until when a request can be approved; of hold.created and approval.requested only.';
 COMMENT ON COLUMN bank.events.hold_id IS 'The hold the event is about: the event_id of its hold.created.';
 COMMENT ON COLUMN bank.events.limits_before IS 'Of account.limits_changed: the version of the event that set the limits before.';
 

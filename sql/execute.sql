@@ -3,7 +3,7 @@
 CREATE FUNCTION @extschema@.bank_execute(jsonb) RETURNS jsonb
   LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'bank_sql_execute';
 COMMENT ON FUNCTION @extschema@.bank_execute(jsonb) IS
-  'Runs a command given as a JSON object: "command" names it (create_account, create_house_account, deposit, withdraw, transfer, freeze, unfreeze, close, set_limits, hold, capture, release), the other members are its arguments, money as text such as "100.00 HTG". Answers {"ok":true, …} with the receipt, or {"ok":false,"code":…,"message":…}; a malformed command is answered with BK025, BK008 or BK014 and the path of the member at fault. Under an idempotency key a refusal is an outcome too, stored and replayed.';
+  'Runs a command given as a JSON object: "command" names it (create_account, create_house_account, deposit, withdraw, transfer, freeze, unfreeze, close, set_limits, hold, capture, release, send, cancel_transfer, resolve_transfer, receive, cancel_received), the other members are its arguments, money as text such as "100.00 HTG". Answers {"ok":true, …} with the receipt, or {"ok":false,"code":…,"message":…}; a malformed command is answered with BK025, BK008 or BK014 and the path of the member at fault. Under an idempotency key a refusal is an outcome too, stored and replayed.';
 REVOKE ALL ON FUNCTION @extschema@.bank_execute(jsonb) FROM PUBLIC;
 
 CREATE FUNCTION @extschema@.bank_execute_batch(commands jsonb[]) RETURNS jsonb[]

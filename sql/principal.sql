@@ -25,6 +25,20 @@ COMMENT ON COLUMN bank.role_owners.role_name IS 'The session user.';
 COMMENT ON COLUMN bank.role_owners.owner_id IS 'The owner of its accounts.';
 SELECT pg_catalog.pg_extension_config_dump('bank.role_owners', '');
 
+-- Names are text: a role may be gone since.
+CREATE FUNCTION bank.person(session_user_name text, subject text) RETURNS text
+  LANGUAGE sql STABLE PARALLEL SAFE
+  SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+  SELECT CASE WHEN subject <> '' THEN pg_catalog.concat('owner ', pg_catalog.lower(subject))
+              ELSE COALESCE((SELECT pg_catalog.concat('owner ', o.owner_id) FROM bank.role_owners AS o
+                             WHERE o.role_name::text = session_user_name),
+                            pg_catalog.concat('role ', session_user_name)) END;
+END;
+COMMENT ON FUNCTION bank.person(text, text) IS
+  'Who an actor is, whatever role it has taken: the subject of the verified token, else the owner that its role stands for, else that role.';
+REVOKE ALL ON FUNCTION bank.person(text, text) FROM PUBLIC;
+
 -- These tell a caller about itself only, so anybody may ask; views do.
 CREATE FUNCTION bank.sees_all() RETURNS boolean
   LANGUAGE c STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'bank_sql_sees_all';

@@ -24,6 +24,8 @@ CREATE VIEW bank.profile_rights (object_name, auditor, teller, operator, custome
   ('bank_resolve_transfer',          false, true,  false, false),
   ('bank_receive',                   false, true,  false, false),
   ('bank_cancel_received',           false, true,  false, false),
+  ('bank_approve',                   false, true,  false, false),
+  ('bank_reject',                    false, true,  false, false),
   -- queries
   ('bank_account',                   true,  true,  false, true),
   ('bank_accounts_of',               true,  true,  false, true),
@@ -41,6 +43,9 @@ CREATE VIEW bank.profile_rights (object_name, auditor, teller, operator, custome
   ('bank_events',                    true,  true,  false, false),
   ('bank_holds',                     true,  true,  false, true),
   ('bank_transfers',                 true,  true,  true,  true),
+  ('bank_approvals',                 true,  true,  false, false),
+  ('bank_pending_approvals',         true,  true,  false, false),
+  ('bank_approval_thresholds',       true,  true,  true,  false),
   ('bank_trial_balance',             true,  false, false, false),
   ('bank_grants',                    true,  false, true,  false),
   -- operation
@@ -76,6 +81,8 @@ CREATE VIEW bank.profile_rights (object_name, auditor, teller, operator, custome
   ('bank_answer_participant',        false, false, false, false),
   ('bank_grant',                     false, false, false, false),
   ('bank_revoke',                    false, false, false, false),
+  ('bank_set_approval_threshold',    false, false, false, false),
+  ('bank_remove_approval_threshold', false, false, false, false),
   ('bank_map_owner',                 false, false, false, false),
   ('bank_unmap_owner',               false, false, false, false);
 COMMENT ON VIEW bank.profile_rights IS 'Which profiles may use a function or view of the API. Part of the extension, not data of the ledger.';

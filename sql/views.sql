@@ -80,6 +80,9 @@ CREATE VIEW bank.event_list AS
                      || CASE WHEN e.amount IS NULL THEN '{}'::jsonb
                              ELSE pg_catalog.jsonb_build_object(
                                     'currency', e.currency, 'amount', bank.minor_to_text(e.amount, e.currency)) END
+              WHEN e.event_type >= 'approval.requested'
+              THEN pg_catalog.jsonb_build_object('request_id', e.aggregate_id, 'currency', e.currency,
+                                                 'amount', bank.minor_to_text(e.amount, e.currency))
               ELSE pg_catalog.jsonb_build_object('account_id', e.aggregate_id, 'currency', e.currency)
                      || CASE WHEN e.amount IS NULL THEN '{}'::jsonb
                              ELSE pg_catalog.jsonb_build_object(
@@ -112,11 +115,11 @@ COMMENT ON VIEW @extschema@.bank_events IS
   'Every event, in the order of position when asked for it; amounts in event_data are strings.';
 COMMENT ON COLUMN @extschema@.bank_events.position IS 'Global order of appending.';
 COMMENT ON COLUMN @extschema@.bank_events.event_id IS 'Identifier of the event (UUID version 7); the transaction id of a movement.';
-COMMENT ON COLUMN @extschema@.bank_events.aggregate_id IS 'The account the event is about, the source of a transfer or capture; or the transfer to or from another ledger.';
+COMMENT ON COLUMN @extschema@.bank_events.aggregate_id IS 'The account the event is about, the source of a transfer or capture; or the transfer to or from another ledger, or the request for approval.';
 COMMENT ON COLUMN @extschema@.bank_events.version IS 'Place in the stream of aggregate_id.';
 COMMENT ON COLUMN @extschema@.bank_events.peer_id IS 'The other account of a movement; for deposits, withdrawals and captures without to_account a stripe of the house account.';
 COMMENT ON COLUMN @extschema@.bank_events.peer_version IS 'Place in the stream of peer_id.';
-COMMENT ON COLUMN @extschema@.bank_events.event_type IS 'account.created, account.frozen, account.unfrozen, account.closed, account.limits_changed, money.deposited, money.withdrawn, transfer.completed, hold.created, hold.captured, hold.released, hold.expired; and transfer.* of a transfer to or from another ledger.';
+COMMENT ON COLUMN @extschema@.bank_events.event_type IS 'account.created, account.frozen, account.unfrozen, account.closed, account.limits_changed, money.deposited, money.withdrawn, transfer.completed, hold.created, hold.captured, hold.released, hold.expired; transfer.* of a transfer to or from another ledger; approval.requested, approval.granted, approval.rejected.';
 COMMENT ON COLUMN @extschema@.bank_events.event_data IS 'What happened, as a JSON object.';
 COMMENT ON COLUMN @extschema@.bank_events.metadata IS 'What the caller added to the command.';
 COMMENT ON COLUMN @extschema@.bank_events.occurred_at IS 'Business time: as given, else recorded_at.';

@@ -14,6 +14,7 @@
 
 #include "domain/account_number.h"
 #include "domain/currency.h"
+#include "application/approvals.h"
 #include "application/authority.h"
 #include "ports/clock.h"
 #include "ports/event_store.h"
@@ -89,18 +90,19 @@ bank_accounts_create(const BankNewAccount *arguments, const BankOptions *options
 		!bank_accounts_take_limit(arguments->overdraft_limit, arguments->currency,
 								  &limits.overdraft, error) ||
 		!bank_accounts_take_limit(arguments->balance_limit, arguments->currency,
-								  &limits.balance, error))
+								  &limits.balance, error) ||
+		!bank_approvals_refuse(limits.overdraft, arguments->currency, options, error))
 		return false;
 	opening.has_owner = true;
 	opening.owner_id = *arguments->owner_id;
 
 	bank_request_begin(&outcome->request, "create_account", options);
-	bank_request_uuid(&outcome->request, arguments->owner_id);
-	bank_request_text(&outcome->request, bank_account_type_name(opening.type));
-	bank_request_text(&outcome->request, arguments->currency);
-	bank_request_uuid(&outcome->request, arguments->account_id);
-	bank_request_money(&outcome->request, arguments->overdraft_limit);
-	bank_request_money(&outcome->request, arguments->balance_limit);
+	bank_request_uuid(&outcome->request, "owner_id", arguments->owner_id);
+	bank_request_text(&outcome->request, "account_type", bank_account_type_name(opening.type));
+	bank_request_text(&outcome->request, "currency", arguments->currency);
+	bank_request_uuid(&outcome->request, "account_id", arguments->account_id);
+	bank_request_money(&outcome->request, "overdraft_limit", arguments->overdraft_limit);
+	bank_request_money(&outcome->request, "balance_limit", arguments->balance_limit);
 	if (!bank_command_find(options, outcome, &done, error))
 		return false;
 	if (done)
@@ -183,8 +185,8 @@ bank_accounts_create_house(const char *code, const char *currency, const BankOpt
 		return false;
 
 	bank_request_begin(&outcome->request, "create_house_account", options);
-	bank_request_text(&outcome->request, code);
-	bank_request_text(&outcome->request, currency);
+	bank_request_text(&outcome->request, "code", code);
+	bank_request_text(&outcome->request, "currency", currency);
 	if (!bank_command_find(options, outcome, &done, error))
 		return false;
 	if (done)
@@ -407,7 +409,7 @@ bank_accounts_change(const char *command, const BankUuid *account_id,
 	if (!bank_command_check(options, error) || !bank_authority_check_staff(error))
 		return false;
 	bank_request_begin(&outcome->request, command, options);
-	bank_request_uuid(&outcome->request, account_id);
+	bank_request_uuid(&outcome->request, "account_id", account_id);
 	if (!bank_command_find(options, outcome, &done, error))
 		return false;
 	if (done)
@@ -480,10 +482,11 @@ bank_accounts_set_limits(const BankUuid *account_id, const BankMoney *overdraft_
 	if (!bank_command_check(options, error) || !bank_authority_check_staff(error))
 		return false;
 	bank_request_begin(&outcome->request, "set_limits", options);
-	bank_request_uuid(&outcome->request, account_id);
-	bank_request_money(&outcome->request, overdraft_limit);
-	bank_request_money(&outcome->request, balance_limit);
-	bank_request_text(&outcome->request, remove_balance_limit ? "remove_balance_limit" : "");
+	bank_request_uuid(&outcome->request, "account_id", account_id);
+	bank_request_money(&outcome->request, "overdraft_limit", overdraft_limit);
+	bank_request_money(&outcome->request, "balance_limit", balance_limit);
+	bank_request_text(&outcome->request, "remove_balance_limit",
+					  remove_balance_limit ? "remove_balance_limit" : "");
 	if (!bank_command_find(options, outcome, &done, error))
 		return false;
 	if (done)
@@ -491,6 +494,9 @@ bank_accounts_set_limits(const BankUuid *account_id, const BankMoney *overdraft_
 	if (!bank_accounts_lock(account_id, &locked, error))
 		return false;
 	at = bank_accounts_settle(all, 1);
+	if (overdraft_limit != NULL && overdraft_limit->minor > account->limits.overdraft)
+		bank_approvals_consider(overdraft_limit->minor, overdraft_limit->currency, options,
+								outcome);
 	if (!bank_command_claim(options, &account->id, account->version + 1, outcome, &done,
 							error))
 		return false;
@@ -505,6 +511,9 @@ bank_accounts_set_limits(const BankUuid *account_id, const BankMoney *overdraft_
 		!bank_accounts_take_limit(balance_limit, account->currency, &limits.balance, error) ||
 		!bank_account_decide_limits(account, &limits, &outcome->event, error))
 		return false;
+	if (outcome->needs_approval)
+		return bank_approvals_request(overdraft_limit->minor, overdraft_limit->currency,
+									  account_id, at, options, outcome);
 	bank_accounts_open(&locked);
 	bank_command_append(options, at, account, NULL, outcome);
 	return true;

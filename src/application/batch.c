@@ -22,8 +22,10 @@
 #include "application/batch.h"
 
 #include "application/accounts.h"
+#include "application/approvals.h"
 #include "ports/clock.h"
 #include "ports/event_store.h"
+#include "ports/principal.h"
 
 #include <stdlib.h>
 
@@ -75,6 +77,7 @@ typedef struct BankBatch
 	BankBatchUndo *undo;		/* of the chain being decided */
 	int			n_undo;
 	int64_t		recorded_at;
+	bool		supervised;		/* orders may be too large for the caller alone */
 } BankBatch;
 
 /* Order of identifiers, for qsort and bsearch. */
@@ -272,9 +275,9 @@ bank_batch_list_keys(BankBatch *batch)
 		if (batch->entries[i].from == NULL || order->options.key == NULL)
 			continue;
 		bank_request_begin(&request, "transfer", &order->options);
-		bank_request_uuid(&request, order->from_account);
-		bank_request_uuid(&request, order->to_account);
-		bank_request_money(&request, order->amount);
+		bank_request_uuid(&request, "from_account", order->from_account);
+		bank_request_uuid(&request, "to_account", order->to_account);
+		bank_request_money(&request, "amount", order->amount);
 		key = &batch->keys[batch->n_keys++];
 		key->i = i;
 		key->key.key = order->options.key;
@@ -404,6 +407,12 @@ bank_batch_decide(BankBatch *batch, int i)
 	}
 	if (!bank_account_decide_movement(BANK_EVENT_TRANSFERRED, &entry->from->now, &entry->to->now,
 									  batch->orders[i].amount, event, &error))
+	{
+		bank_batch_refuse(batch, i, &error);
+		return;
+	}
+	if (batch->supervised &&
+		!bank_approvals_refuse(event->amount, event->currency, &batch->orders[i].options, &error))
 	{
 		bank_batch_refuse(batch, i, &error);
 		return;
@@ -569,6 +578,7 @@ bank_batch_post(const BankOrder *orders, int n, BankOrderResult *results, BankEr
 	if (n > 0 && orders[n - 1].linked)
 		return bank_error_set(error, BANK_INVALID_BATCH,
 							  "The last order is linked, but there is none after it.");
+	batch.supervised = bank_principal_is_supervised();
 	batch.entries = bank_store_allocate((size_t) n * sizeof(BankBatchEntry));
 	batch.undo = bank_store_allocate(2 * (size_t) bank_batch_longest_chain(orders, n) *
 									 sizeof(BankBatchUndo));

@@ -10,7 +10,8 @@
  *	   (bank_accounts_settle);
  *	4. the idempotency key is claimed, which may find a concurrent outcome;
  *	5. expected_version is compared, the domain decides;
- *	6. events of expired holds and the command's own are appended.
+ *	6. events of expired holds and the command's own are appended; or instead, if somebody
+ *	   else has to approve it, the event of a request for that (approvals.c).
  * A refusal writes no event. Raised by the SQL adapter, it leaves nothing behind:
  * the server takes back whatever 3 and 4 did. Answered instead (bank_execute),
  * bank_command_keep_refusal makes it the outcome of the key.
@@ -28,15 +29,27 @@
 /* 1900-01-01 00:00 UTC: a hundred years of 365 days and 24 leap days before 2000. */
 #define BANK_OLDEST_DATE (INT64_C(-36524) * BANK_MICROSECONDS_PER_DAY)
 
+/* Before a command: nothing was asked for yet. */
+void
+bank_outcome_begin(BankOutcome *outcome)
+{
+	outcome->request.len = 0;
+	outcome->replayed = false;
+	outcome->needs_approval = false;
+}
+
 /* Start the canonical text with the command and the options that are part of the request. */
 void
 bank_request_begin(BankRequest *request, const char *command, const BankOptions *options)
 {
 	request->len = 0;
+	request->n = 0;
 	request->text[0] = '\0';
-	bank_request_text(request, command);
-	bank_request_number(request, options->has_expected_version ? &options->expected_version : NULL);
-	bank_request_number(request, options->has_occurred_at ? &options->occurred_at : NULL);
+	bank_request_text(request, "command", command);
+	bank_request_number(request, "expected_version",
+						options->has_expected_version ? &options->expected_version : NULL);
+	bank_request_number(request, "occurred_at",
+						options->has_occurred_at ? &options->occurred_at : NULL);
 }
 
 /*
@@ -44,11 +57,13 @@ bank_request_begin(BankRequest *request, const char *command, const BankOptions 
  * the last one.
  */
 void
-bank_request_text(BankRequest *request, const char *text)
+bank_request_text(BankRequest *request, const char *name, const char *text)
 {
 	int			len = snprintf(request->text + request->len, BANK_REQUEST_TEXT - request->len,
 							   "%s|", text);
 
+	request->pieces[request->n].name = name;
+	request->pieces[request->n++].start = request->len;
 	request->len += (size_t) len;
 	if (request->len >= BANK_REQUEST_TEXT)
 		request->len = BANK_REQUEST_TEXT - 1;
@@ -56,35 +71,35 @@ bank_request_text(BankRequest *request, const char *text)
 
 /* Add an identifier; NULL adds an empty text. */
 void
-bank_request_uuid(BankRequest *request, const BankUuid *uuid)
+bank_request_uuid(BankRequest *request, const char *name, const BankUuid *uuid)
 {
 	char		text[BANK_UUID_TEXT] = "";
 
 	if (uuid != NULL)
 		bank_uuid_format(uuid, text);
-	bank_request_text(request, text);
+	bank_request_text(request, name, text);
 }
 
 /* Add a whole number; NULL adds an empty text. */
 void
-bank_request_number(BankRequest *request, const int64_t *number)
+bank_request_number(BankRequest *request, const char *name, const int64_t *number)
 {
 	char		text[32] = "";
 
 	if (number != NULL)
 		snprintf(text, sizeof(text), "%" PRId64, *number);
-	bank_request_text(request, text);
+	bank_request_text(request, name, text);
 }
 
 /* Add an amount of money; NULL adds an empty text. */
 void
-bank_request_money(BankRequest *request, const BankMoney *money)
+bank_request_money(BankRequest *request, const char *name, const BankMoney *money)
 {
 	char		text[BANK_MONEY_TEXT] = "";
 
 	if (money != NULL)
 		bank_money_format(money, text);
-	bank_request_text(request, text);
+	bank_request_text(request, name, text);
 }
 
 /* Step 1 for the options. BK016, BK017, BK018. */
@@ -149,8 +164,9 @@ bank_command_find(const BankOptions *options, BankOutcome *outcome, bool *done, 
 }
 
 /*
- * Step 4: the outcome will be the event with this place in its stream. Sets
- * *done when a concurrent call with the same key was first. BK007.
+ * Step 4: the outcome will be the event with this place in its stream; or, of a command that
+ * needs approval, the first one of that request. Sets *done when a concurrent call with the
+ * same key was first. BK007.
  */
 bool
 bank_command_claim(const BankOptions *options, const BankUuid *aggregate_id, int64_t version,
@@ -158,6 +174,11 @@ bank_command_claim(const BankOptions *options, const BankUuid *aggregate_id, int
 {
 	BankKeyState state = BANK_KEY_FREE;
 
+	if (outcome->needs_approval)
+	{
+		aggregate_id = &outcome->request_id;
+		version = 1;
+	}
 	if (options->key != NULL)
 		state = bank_store_claim_key(options->key, outcome->request.text, aggregate_id, version,
 									 &outcome->event, error);
@@ -202,6 +223,23 @@ bank_command_append(const BankOptions *options, int64_t at, const BankAccount *a
 	event->occurred_at = options->occurred_at;
 	event->metadata = options->metadata;
 	bank_store_append(event, aggregate, peer);
+}
+
+/* Copy a text that may be missing or too long, which then is cut between characters of UTF-8. */
+void
+bank_command_text(char *to, size_t size, const char *from)
+{
+	size_t		len = from == NULL ? 0 : strlen(from);
+
+	if (len >= size)
+	{
+		len = size - 1;
+		while (len > 0 && ((unsigned char) from[len] & 0xc0) == 0x80)
+			len--;
+	}
+	if (len > 0)
+		memcpy(to, from, len);
+	to[len] = '\0';
 }
 
 /* Refuse a required argument that is NULL. BK021. */

@@ -10,6 +10,7 @@
 #include "application/holds.h"
 
 #include "application/accounts.h"
+#include "application/approvals.h"
 #include "application/authority.h"
 #include "ports/clock.h"
 #include "ports/event_store.h"
@@ -58,9 +59,9 @@ bank_holds_create(const BankUuid *account_id, const BankMoney *amount, const int
 	if (!bank_command_check(options, error) || !bank_hold_check_duration(*expires_in, error))
 		return false;
 	bank_request_begin(&outcome->request, "hold", options);
-	bank_request_uuid(&outcome->request, account_id);
-	bank_request_money(&outcome->request, amount);
-	bank_request_number(&outcome->request, expires_in);
+	bank_request_uuid(&outcome->request, "account_id", account_id);
+	bank_request_money(&outcome->request, "amount", amount);
+	bank_request_number(&outcome->request, "expires_in", expires_in);
 	if (!bank_command_find(options, outcome, &done, error))
 		return false;
 	if (done)
@@ -70,6 +71,7 @@ bank_holds_create(const BankUuid *account_id, const BankMoney *amount, const int
 		!bank_accounts_lock(account_id, &locked, error))
 		return false;
 	at = bank_accounts_settle(all, 1);
+	bank_approvals_consider(amount->minor, amount->currency, options, outcome);
 	if (!bank_command_claim(options, &account->id, account->version + 1, outcome, &done, error))
 		return false;
 	if (done)
@@ -78,6 +80,9 @@ bank_holds_create(const BankUuid *account_id, const BankMoney *amount, const int
 		!bank_hold_decide_create(account, amount, at, *expires_in,
 								 bank_holds_business_time(options, at), &outcome->event, error))
 		return false;
+	if (outcome->needs_approval)
+		return bank_approvals_request(amount->minor, amount->currency, account_id, at, options,
+									  outcome);
 	bank_accounts_open(&locked);
 	bank_command_append(options, at, account, NULL, outcome);
 	return true;
@@ -135,10 +140,10 @@ bank_holds_capture(const BankUuid *hold_id, const BankMoney *amount, const BankU
 		(to_account == NULL && !bank_house_code_check(house_code, strlen(house_code), error)))
 		return false;
 	bank_request_begin(&outcome->request, "capture", options);
-	bank_request_uuid(&outcome->request, hold_id);
-	bank_request_money(&outcome->request, amount);
-	bank_request_uuid(&outcome->request, to_account);
-	bank_request_text(&outcome->request, to_account == NULL ? house_code : "");
+	bank_request_uuid(&outcome->request, "hold_id", hold_id);
+	bank_request_money(&outcome->request, "amount", amount);
+	bank_request_uuid(&outcome->request, "to_account", to_account);
+	bank_request_text(&outcome->request, "house_account", to_account == NULL ? house_code : "");
 	if (!bank_command_find(options, outcome, &done, error))
 		return false;
 	if (done)
@@ -148,6 +153,8 @@ bank_holds_capture(const BankUuid *hold_id, const BankMoney *amount, const BankU
 		!bank_holds_lock(&hold, to_account, house_code, &locked, &peer, error))
 		return false;
 	at = bank_accounts_settle(all, 2);
+	bank_approvals_consider(amount != NULL ? amount->minor : hold.amount, hold.currency, options,
+							outcome);
 	if (!bank_command_claim(options, &account->id, account->version + 1, outcome, &done, error))
 		return false;
 	if (done)
@@ -166,6 +173,9 @@ bank_holds_capture(const BankUuid *hold_id, const BankMoney *amount, const BankU
 	if (!bank_hold_decide_capture(&hold, account, &peer.account, amount, at,
 								  bank_holds_business_time(options, at), &outcome->event, error))
 		return false;
+	if (outcome->needs_approval)
+		return bank_approvals_request(amount->minor, amount->currency, &hold.account_id, at,
+									  options, outcome);
 	bank_accounts_open(&locked);
 	bank_accounts_open(&peer);
 	bank_command_append(options, at, account, &peer.account, outcome);
@@ -189,7 +199,7 @@ bank_holds_release(const BankUuid *hold_id, const BankOptions *options, BankOutc
 	if (!bank_command_check(options, error))
 		return false;
 	bank_request_begin(&outcome->request, "release", options);
-	bank_request_uuid(&outcome->request, hold_id);
+	bank_request_uuid(&outcome->request, "hold_id", hold_id);
 	if (!bank_command_find(options, outcome, &done, error))
 		return false;
 	if (done)

@@ -8,16 +8,17 @@
 #include "application/movements.h"
 
 #include "application/accounts.h"
+#include "application/approvals.h"
 #include "application/authority.h"
 #include "ports/event_store.h"
 
 /*
  * The last steps, with both accounts locked: settle them, claim the key, compare the
- * version, decide, append.
+ * version, decide, append. account_id is that of the aggregate as the command names it.
  */
 static bool
-bank_movements_post(BankEventType type, BankLocked *locked_aggregate, BankLocked *locked_peer,
-					const BankMoney *amount, const BankOptions *options,
+bank_movements_post(BankEventType type, const BankUuid *account_id, BankLocked *locked_aggregate,
+					BankLocked *locked_peer, const BankMoney *amount, const BankOptions *options,
 					BankOutcome *outcome, BankError *error)
 {
 	const BankAccount *aggregate = &locked_aggregate->account;
@@ -26,6 +27,7 @@ bank_movements_post(BankEventType type, BankLocked *locked_aggregate, BankLocked
 	int64_t		at = bank_accounts_settle(all, 2);
 	bool		done;
 
+	bank_approvals_consider(amount->minor, amount->currency, options, outcome);
 	if (!bank_command_claim(options, &aggregate->id, aggregate->version + 1, outcome,
 							&done, error))
 		return false;
@@ -40,6 +42,9 @@ bank_movements_post(BankEventType type, BankLocked *locked_aggregate, BankLocked
 		return false;
 	if (!bank_account_decide_movement(type, aggregate, peer, amount, &outcome->event, error))
 		return false;
+	if (outcome->needs_approval)
+		return bank_approvals_request(amount->minor, amount->currency, account_id, at, options,
+									  outcome);
 	bank_accounts_open(locked_aggregate);
 	bank_accounts_open(locked_peer);
 	bank_command_append(options, at, aggregate, peer, outcome);
@@ -69,9 +74,9 @@ bank_movements_with_house(BankEventType type, const char *command, const BankUui
 		return false;
 
 	bank_request_begin(&outcome->request, command, options);
-	bank_request_uuid(&outcome->request, account_id);
-	bank_request_money(&outcome->request, amount);
-	bank_request_text(&outcome->request, house_code);
+	bank_request_uuid(&outcome->request, "account_id", account_id);
+	bank_request_money(&outcome->request, "amount", amount);
+	bank_request_text(&outcome->request, "house_account", house_code);
 	if (!bank_command_find(options, outcome, &done, error))
 		return false;
 	if (done)
@@ -95,7 +100,8 @@ bank_movements_with_house(BankEventType type, const char *command, const BankUui
 							  account->currency);
 	if (!bank_accounts_lock_house(house_code, account->currency, &house, error))
 		return false;
-	return bank_movements_post(type, &locked, &house, amount, options, outcome, error);
+	return bank_movements_post(type, account_id, &locked, &house, amount, options, outcome,
+							   error);
 }
 
 /* Money comes from a house account to a customer's. BK001..BK008, BK016..BK019, BK021. */
@@ -143,9 +149,9 @@ bank_movements_transfer(const BankUuid *from_account, const BankUuid *to_account
 		return false;
 
 	bank_request_begin(&outcome->request, "transfer", options);
-	bank_request_uuid(&outcome->request, from_account);
-	bank_request_uuid(&outcome->request, to_account);
-	bank_request_money(&outcome->request, amount);
+	bank_request_uuid(&outcome->request, "from_account", from_account);
+	bank_request_uuid(&outcome->request, "to_account", to_account);
+	bank_request_money(&outcome->request, "amount", amount);
 	if (!bank_command_find(options, outcome, &done, error))
 		return false;
 	if (done)
@@ -165,6 +171,6 @@ bank_movements_transfer(const BankUuid *from_account, const BankUuid *to_account
 		return false;
 	if (!bank_authority_check_payee(&to.account, to_account, error))
 		return false;
-	return bank_movements_post(BANK_EVENT_TRANSFERRED, &from, &to, amount, options, outcome,
-							   error);
+	return bank_movements_post(BANK_EVENT_TRANSFERRED, from_account, &from, &to, amount, options,
+							   outcome, error);
 }

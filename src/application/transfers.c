@@ -9,6 +9,7 @@
 #include "application/transfers.h"
 
 #include "application/accounts.h"
+#include "application/approvals.h"
 #include "application/authority.h"
 #include "domain/hold.h"
 #include "ports/clock.h"
@@ -25,23 +26,6 @@ bank_transfers_terms(void)
 	return bank_store_allocate(sizeof(BankTransferTerms));
 }
 
-/* Copy a text that may be missing or too long, which then is cut between characters of UTF-8. */
-static void
-bank_transfers_text(char *to, size_t size, const char *from)
-{
-	size_t		len = from == NULL ? 0 : strlen(from);
-
-	if (len >= size)
-	{
-		len = size - 1;
-		while (len > 0 && ((unsigned char) from[len] & 0xc0) == 0x80)
-			len--;
-	}
-	if (len > 0)
-		memcpy(to, from, len);
-	to[len] = '\0';
-}
-
 /* What a refusal says, as code and sentence. */
 static void
 bank_transfers_why(BankTransferTerms *terms, const BankError *error)
@@ -50,8 +34,8 @@ bank_transfers_why(BankTransferTerms *terms, const BankError *error)
 
 	snprintf(text, sizeof(text), "%s%s%s", bank_error_message(error->code),
 			 error->detail[0] == '\0' ? "" : ": ", error->detail);
-	bank_transfers_text(terms->code, sizeof(terms->code), bank_error_sqlstate(error->code));
-	bank_transfers_text(terms->reason, sizeof(terms->reason), text);
+	bank_command_text(terms->code, sizeof(terms->code), bank_error_sqlstate(error->code));
+	bank_command_text(terms->reason, sizeof(terms->reason), text);
 }
 
 /* Give an event that was decided what every event has. */
@@ -138,11 +122,11 @@ bank_transfers_send(const BankNewTransfer *arguments, const BankOptions *options
 		return bank_error_set(error, BANK_INVALID_DATE,
 							  "deadline_in must be greater than zero and at most ten years.");
 	bank_request_begin(&outcome->request, "send", options);
-	bank_request_uuid(&outcome->request, arguments->from_account);
-	bank_request_money(&outcome->request, arguments->amount);
-	bank_request_number(&outcome->request, arguments->deadline_in);
-	bank_request_text(&outcome->request, arguments->participant);
-	bank_request_text(&outcome->request, arguments->destination);
+	bank_request_uuid(&outcome->request, "from_account", arguments->from_account);
+	bank_request_money(&outcome->request, "amount", arguments->amount);
+	bank_request_number(&outcome->request, "deadline_in", arguments->deadline_in);
+	bank_request_text(&outcome->request, "participant", arguments->participant);
+	bank_request_text(&outcome->request, "destination", arguments->destination);
 	if (!bank_command_find(options, outcome, &done, error))
 		return false;
 	if (done)
@@ -156,6 +140,8 @@ bank_transfers_send(const BankNewTransfer *arguments, const BankOptions *options
 		return false;
 	at = bank_accounts_settle(all, 1);
 	bank_clock_new_uuid(&transfer.id);
+	bank_approvals_consider(arguments->amount->minor, arguments->amount->currency, options,
+							outcome);
 	if (!bank_command_claim(options, &transfer.id, 1, outcome, &done, error))
 		return false;
 	if (done)
@@ -165,16 +151,19 @@ bank_transfers_send(const BankNewTransfer *arguments, const BankOptions *options
 								 options->has_occurred_at ? options->occurred_at : at, &hold,
 								 error))
 		return false;
+	if (outcome->needs_approval)
+		return bank_approvals_request(arguments->amount->minor, arguments->amount->currency,
+									  arguments->from_account, at, options, outcome);
 
 	terms->has_account = true;
 	terms->account_id = account->id;
-	bank_transfers_text(terms->participant, sizeof(terms->participant), arguments->participant);
-	bank_transfers_text(terms->destination, sizeof(terms->destination), arguments->destination);
+	bank_command_text(terms->participant, sizeof(terms->participant), arguments->participant);
+	bank_command_text(terms->destination, sizeof(terms->destination), arguments->destination);
 	terms->deadline = bank_transfers_deadline(at, arguments->deadline_in != NULL ?
 											  *arguments->deadline_in : duration);
 	transfer.amount = arguments->amount->minor;
 	memcpy(transfer.currency, arguments->amount->currency, 3);
-	metadata = bank_store_correlate(options->metadata, &transfer.id);
+	metadata = bank_store_relate(options->metadata, "correlation_id", &transfer.id);
 	if (!bank_transfer_decide(&transfer, BANK_EVENT_TRANSFER_INITIATED, terms, &outcome->event,
 							  error))
 		return false;
@@ -333,7 +322,8 @@ bank_transfers_append(BankTransfer *transfer, BankEvent *event, BankTransferTerm
 			accounts[n_accounts++] = &sides->house.account;
 		}
 		bank_transfers_complete(movement, at,
-								bank_store_correlate(options->metadata, &transfer->id));
+								bank_store_relate(options->metadata, "correlation_id",
+												  &transfer->id));
 		movement->has_occurred_at = sides->has_occurred_at;
 		movement->occurred_at = sides->occurred_at;
 		if (event->type != BANK_EVENT_TRANSFER_REJECTED)
@@ -401,17 +391,35 @@ bank_transfers_lock_sent(const BankUuid *transfer_id, BankTransfer *transfer, Ba
 	return bank_error_set(error, BANK_TRANSFER_NOT_FOUND, "Transfer: %s", id);
 }
 
-/* The common frame of the commands about a transfer that was sent, up to the decision. */
+/*
+ * The common frame of the commands about a transfer that was sent, up to the decision. moves: they
+ * decide where its money is.
+ */
 static bool
-bank_transfers_begin(const BankUuid *transfer_id, const BankOptions *options,
+bank_transfers_begin(const BankUuid *transfer_id, bool moves, const BankOptions *options,
 					 BankTransfer *transfer, BankOutcome *outcome, bool *done, BankError *error)
 {
-	return bank_command_find(options, outcome, done, error) &&
-		(*done ||
-		 (bank_transfers_lock_sent(transfer_id, transfer, error) &&
-		  bank_command_claim(options, transfer_id, transfer->version + 1, outcome, done, error) &&
-		  (*done || !options->has_expected_version ||
-		   bank_account_check_version(transfer->version, options->expected_version, error))));
+	if (!bank_command_find(options, outcome, done, error))
+		return false;
+	if (*done)
+		return true;
+	if (!bank_transfers_lock_sent(transfer_id, transfer, error))
+		return false;
+	if (moves)
+		bank_approvals_consider(transfer->amount, transfer->currency, options, outcome);
+	return bank_command_claim(options, transfer_id, transfer->version + 1, outcome, done,
+							  error) &&
+		(*done || !options->has_expected_version ||
+		 bank_account_check_version(transfer->version, options->expected_version, error));
+}
+
+/* Make a command about a transfer a request for approval. */
+static bool
+bank_transfers_request(const BankTransfer *transfer, const BankOptions *options,
+					   BankOutcome *outcome)
+{
+	return bank_approvals_request(transfer->amount, transfer->currency, &transfer->account_id,
+								  bank_transfers_now(transfer), options, outcome);
 }
 
 /*
@@ -434,14 +442,14 @@ bank_transfers_cancel(const BankUuid *transfer_id, const BankOptions *options,
 	if (!bank_command_check(options, error))
 		return false;
 	bank_request_begin(&outcome->request, "cancel_transfer", options);
-	bank_request_uuid(&outcome->request, transfer_id);
-	if (!bank_transfers_begin(transfer_id, options, &transfer, outcome, &done, error))
+	bank_request_uuid(&outcome->request, "transfer_id", transfer_id);
+	if (!bank_transfers_begin(transfer_id, false, options, &transfer, outcome, &done, error))
 		return false;
 	if (done)
 		return true;
 	if (transfer.state == BANK_TRANSFER_RESERVED)
 	{
-		bank_transfers_text(terms->reason, sizeof(terms->reason), "Cancelled before it was sent");
+		bank_command_text(terms->reason, sizeof(terms->reason), "Cancelled before it was sent");
 		return bank_transfers_step(&transfer, BANK_EVENT_TRANSFER_REJECTED, terms, options,
 								   &outcome->event, error);
 	}
@@ -488,12 +496,13 @@ bank_transfers_resolve(const BankUuid *transfer_id, const char *state, const cha
 	}
 	if (!bank_command_check(options, error) || !bank_authority_check_staff(error))
 		return false;
-	bank_transfers_text(terms->reason, sizeof(terms->reason), reason);
+	bank_command_text(terms->reason, sizeof(terms->reason), reason);
 	bank_request_begin(&outcome->request, "resolve_transfer", options);
-	bank_request_uuid(&outcome->request, transfer_id);
-	bank_request_text(&outcome->request, state);
-	bank_request_text(&outcome->request, terms->reason);
-	if (!bank_transfers_begin(transfer_id, options, &transfer, outcome, &done, error))
+	bank_request_uuid(&outcome->request, "transfer_id", transfer_id);
+	bank_request_text(&outcome->request, "state", state);
+	bank_request_text(&outcome->request, "reason", terms->reason);
+	if (!bank_transfers_begin(transfer_id, type != BANK_EVENT_TRANSFER_SUBMITTED, options,
+							  &transfer, outcome, &done, error))
 		return false;
 	if (done)
 		return true;
@@ -505,6 +514,8 @@ bank_transfers_resolve(const BankUuid *transfer_id, const char *state, const cha
 		return bank_error_set(error, BANK_INVALID_RESOLUTION, transfer.captured ?
 							  "The money has left: it is completed, or compensated." :
 							  "The money is held: it is completed, rejected, or submitted again.");
+	if (outcome->needs_approval)
+		return bank_transfers_request(&transfer, options, outcome);
 	if (type == BANK_EVENT_TRANSFER_SUBMITTED)
 	{
 		if (!bank_transfers_participant(transfer.participant, &duration, house_code, error))
@@ -540,7 +551,7 @@ bank_transfers_replay(const BankTransfer *transfer, bool same, BankOutcome *outc
 	bank_uuid_format(&transfer->id, id);
 	if (!same)
 		return bank_error_set(error, BANK_TRANSFER_EXISTS, "Transfer: %s", id);
-	bank_store_last_event(transfer, &outcome->event);
+	bank_store_read_event(&transfer->id, transfer->version, &outcome->event);
 	outcome->replayed = true;
 	return true;
 }
@@ -585,8 +596,8 @@ bank_transfers_come(const BankIncoming *arguments, BankTransfer *transfer,
 		terms->has_account = transfer->has_account = true;
 		terms->account_id = transfer->account_id = *arguments->to_account;
 	}
-	bank_transfers_text(terms->participant, sizeof(terms->participant), arguments->participant);
-	bank_transfers_text(terms->house_code, sizeof(terms->house_code), arguments->house_account);
+	bank_command_text(terms->participant, sizeof(terms->participant), arguments->participant);
+	bank_command_text(terms->house_code, sizeof(terms->house_code), arguments->house_account);
 	memcpy(transfer->house_code, terms->house_code, sizeof(transfer->house_code));
 }
 
@@ -615,11 +626,11 @@ bank_transfers_receive(const BankIncoming *arguments, const BankOptions *options
 		!bank_transfers_check_name(arguments->participant, error))
 		return false;
 	bank_request_begin(&outcome->request, "receive", options);
-	bank_request_uuid(&outcome->request, arguments->transfer_id);
-	bank_request_uuid(&outcome->request, arguments->to_account);
-	bank_request_money(&outcome->request, arguments->amount);
-	bank_request_text(&outcome->request, arguments->house_account);
-	bank_request_text(&outcome->request, arguments->participant == NULL ? "" :
+	bank_request_uuid(&outcome->request, "transfer_id", arguments->transfer_id);
+	bank_request_uuid(&outcome->request, "to_account", arguments->to_account);
+	bank_request_money(&outcome->request, "amount", arguments->amount);
+	bank_request_text(&outcome->request, "house_account", arguments->house_account);
+	bank_request_text(&outcome->request, "participant", arguments->participant == NULL ? "" :
 					  arguments->participant);
 	if (!bank_command_find(options, outcome, &done, error))
 		return false;
@@ -631,6 +642,9 @@ bank_transfers_receive(const BankIncoming *arguments, const BankOptions *options
 									 outcome, error);
 	if (!bank_transfers_check_new(arguments->transfer_id, error))
 		return false;
+	if (arguments->refusal == NULL)
+		bank_approvals_consider(arguments->amount->minor, arguments->amount->currency, options,
+								outcome);
 	if (!bank_command_claim(options, arguments->transfer_id, 1, outcome, &done, error))
 		return false;
 	if (done)
@@ -643,14 +657,18 @@ bank_transfers_receive(const BankIncoming *arguments, const BankOptions *options
 		!bank_transfers_move(&transfer, BANK_EVENT_TRANSFER_RECEIVED, options, sides, &refusal))
 	{
 		*error = refusal;
-		return !sides->not_final &&
+		return !sides->not_final && !outcome->needs_approval &&
 			bank_transfers_refuse(&transfer, terms, &refusal, options, outcome, error);
 	}
 	if (sides->account.account.opening.type == BANK_TYPE_HOUSE)
 	{
-		bank_error_set(&refusal, BANK_INVALID_ACCOUNT_TYPE, "It is a house account.");
-		return bank_transfers_refuse(&transfer, terms, &refusal, options, outcome, error);
+		bank_error_set(error, BANK_INVALID_ACCOUNT_TYPE, "It is a house account.");
+		refusal = *error;
+		return !outcome->needs_approval &&
+			bank_transfers_refuse(&transfer, terms, &refusal, options, outcome, error);
 	}
+	if (outcome->needs_approval)
+		return bank_transfers_request(&transfer, options, outcome);
 	if (!bank_transfer_decide(&transfer, BANK_EVENT_TRANSFER_RECEIVED, terms, &outcome->event,
 							  error))
 		return false;
@@ -674,8 +692,8 @@ bank_transfers_cancel_received(const BankUuid *transfer_id, const char *particip
 		!bank_authority_check_staff(error))
 		return false;
 	bank_request_begin(&outcome->request, "cancel_received", options);
-	bank_request_uuid(&outcome->request, transfer_id);
-	bank_request_text(&outcome->request, participant == NULL ? "" : participant);
+	bank_request_uuid(&outcome->request, "transfer_id", transfer_id);
+	bank_request_text(&outcome->request, "participant", participant == NULL ? "" : participant);
 	if (!bank_command_find(options, outcome, &done, error))
 		return false;
 	if (done)
@@ -687,6 +705,8 @@ bank_transfers_cancel_received(const BankUuid *transfer_id, const char *particip
 									 error);
 	if (transfer.version == 0 && !bank_transfers_check_new(transfer_id, error))
 		return false;
+	if (transfer.version > 0)
+		bank_approvals_consider(transfer.amount, transfer.currency, options, outcome);
 	if (!bank_command_claim(options, transfer_id, transfer.version + 1, outcome, &done, error))
 		return false;
 	if (done)
@@ -694,6 +714,8 @@ bank_transfers_cancel_received(const BankUuid *transfer_id, const char *particip
 	if (options->has_expected_version &&
 		!bank_account_check_version(transfer.version, options->expected_version, error))
 		return false;
+	if (outcome->needs_approval)
+		return bank_transfers_request(&transfer, options, outcome);
 	if (transfer.version == 0)
 		bank_transfers_come(&same, &transfer, terms);
 	if (bank_transfers_step(&transfer, BANK_EVENT_TRANSFER_CANCELLED, terms, options,
@@ -736,8 +758,8 @@ bank_transfers_conclude(const BankUuid *transfer_id, BankTransferAction asked,
 	type = bank_transfer_conclude(transfer.state, asked, answer);
 	if (type == BANK_EVENT_UNKNOWN)
 		return false;
-	bank_transfers_text(terms->code, sizeof(terms->code), code);
-	bank_transfers_text(terms->reason, sizeof(terms->reason), reason);
+	bank_command_text(terms->code, sizeof(terms->code), code);
+	bank_command_text(terms->reason, sizeof(terms->reason), reason);
 	return bank_transfers_step(&transfer, type, terms, &bank_no_options, &event, &ignored);
 }
 
@@ -755,7 +777,7 @@ bank_transfers_expire(const BankUuid *transfer_id)
 	type = bank_transfer_expire(transfer.state);
 	if (type == BANK_EVENT_UNKNOWN || transfer.deadline > bank_clock_now())
 		return false;
-	bank_transfers_text(terms->reason, sizeof(terms->reason), type == BANK_EVENT_TRANSFER_REJECTED ?
+	bank_command_text(terms->reason, sizeof(terms->reason), type == BANK_EVENT_TRANSFER_REJECTED ?
 						"Not sent by the deadline" : "Not known at the deadline");
 	return bank_transfers_step(&transfer, type, terms, &bank_no_options, &event, &ignored);
 }

@@ -62,7 +62,11 @@
 	X(BANK_PARTICIPANT_IN_USE, "BK032", "Participant has unresolved transfers") \
 	X(BANK_INVALID_PARTICIPANT, "BK033", "Invalid participant") \
 	X(BANK_INVALID_DESTINATION, "BK034", "Invalid destination") \
-	X(BANK_NOT_ALLOWED, "BK035", "Not allowed")
+	X(BANK_NOT_ALLOWED, "BK035", "Not allowed") \
+	X(BANK_APPROVAL_REQUIRED, "BK036", "Approval required") \
+	X(BANK_APPROVAL_NOT_FOUND, "BK037", "Request for approval not found") \
+	X(BANK_APPROVAL_RESOLVED, "BK037", "Request for approval is already resolved") \
+	X(BANK_APPROVAL_EXPIRED, "BK037", "Request for approval has expired")
 
 typedef enum BankErrorCode
 {

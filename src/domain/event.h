@@ -45,7 +45,10 @@
 	X(BANK_EVENT_TRANSFER_RECEIVED, "transfer.received") \
 	X(BANK_EVENT_TRANSFER_REFUSED, "transfer.refused") \
 	X(BANK_EVENT_TRANSFER_KEPT, "transfer.kept") \
-	X(BANK_EVENT_TRANSFER_CANCELLED, "transfer.cancelled")
+	X(BANK_EVENT_TRANSFER_CANCELLED, "transfer.cancelled") \
+	X(BANK_EVENT_APPROVAL_REQUESTED, "approval.requested") \
+	X(BANK_EVENT_APPROVAL_GRANTED, "approval.granted") \
+	X(BANK_EVENT_APPROVAL_REJECTED, "approval.rejected")
 
 typedef enum BankEventType
 {
@@ -111,7 +114,7 @@ typedef struct BankEvent
 	int64_t		held;			/* what the aggregate has reserved afterwards */
 	int64_t		peer_held;
 	BankUuid	hold_id;		/* hold.*: the event_id of the hold.created */
-	int64_t		expires_at;		/* hold.created */
+	int64_t		expires_at;		/* hold.created, approval.requested */
 	int64_t		limits_before;	/* account.limits_changed: version of what set those before */
 	int64_t		recorded_at;
 	bool		has_occurred_at;
@@ -119,6 +122,7 @@ typedef struct BankEvent
 	BankLimits	limits;			/* account.created, account.limits_changed */
 	BankOpening opening;		/* account.created */
 	const struct BankTransferTerms *terms;	/* transfer.* of a stream of its own; else NULL */
+	const struct BankApprovalTerms *approval;	/* approval.*; else NULL */
 	const void *metadata;		/* opaque to the rules; NULL: none */
 } BankEvent;
 
@@ -157,6 +161,27 @@ static inline bool
 bank_event_is_transfer(BankEventType type)
 {
 	return type >= BANK_EVENT_TRANSFER_INITIATED && type <= BANK_EVENT_TRANSFER_CANCELLED;
+}
+
+/* Is it an event of the stream of a request for approval? */
+static inline bool
+bank_event_is_approval(BankEventType type)
+{
+	return type >= BANK_EVENT_APPROVAL_REQUESTED && type <= BANK_EVENT_APPROVAL_REJECTED;
+}
+
+/* Is the stream not that of an account? */
+static inline bool
+bank_event_is_case(BankEventType type)
+{
+	return bank_event_is_transfer(type) || bank_event_is_approval(type);
+}
+
+/* Does the event say until when something holds? */
+static inline bool
+bank_event_expires(BankEventType type)
+{
+	return type == BANK_EVENT_HOLD_CREATED || type == BANK_EVENT_APPROVAL_REQUESTED;
 }
 
 /* Does the event have an amount, and so a place in the order of business times? */

@@ -14,6 +14,7 @@
 #ifndef BANK_PORTS_EVENT_STORE_H
 #define BANK_PORTS_EVENT_STORE_H
 
+#include "domain/approval.h"
 #include "domain/hold.h"
 #include "domain/transfer.h"
 
@@ -70,11 +71,26 @@ extern int	bank_store_due_accounts(int64_t at, int max, BankUuid **account_ids);
 /*
  * Transfers. lock: the right to add to a transfer's stream, waiting for it if need be, before
  * the locks of accounts; reads its current state, which is BANK_TRANSFER_NONE with
- * version 0 when there is none. find: the same without the lock. last_event: its latest.
+ * version 0 when there is none. find: the same without the lock.
  */
 extern void bank_store_lock_transfer(const BankUuid *transfer_id, BankTransfer *transfer);
 extern bool bank_store_find_transfer(const BankUuid *transfer_id, BankTransfer *transfer);
-extern void bank_store_last_event(const BankTransfer *transfer, BankEvent *event);
+
+/*
+ * Requests for approval. threshold: above how much, in minor units, commands in this currency
+ * have to be approved, and how long (microseconds) they can be; false: never. lock: as
+ * for transfers, before the locks of accounts. write_command: what was asked for, as an opaque
+ * value; names[i] is the argument with the text values[i], metadata as given to the command.
+ */
+extern bool bank_store_approval_threshold(const char currency[3], int64_t *threshold,
+										  int64_t *time);
+extern void bank_store_lock_approval(const BankUuid *request_id, BankApproval *approval);
+extern const void *bank_store_write_command(const char *const *names, const char *const *values,
+											int n, const void *metadata);
+
+/* The event with this place in its stream, which must be there. */
+extern void bank_store_read_event(const BankUuid *aggregate_id, int64_t version,
+								  BankEvent *event);
 
 /*
  * The participant with this name: how long its transfers may take (microseconds) and the
@@ -89,12 +105,13 @@ extern void bank_store_schedule_transfer(const BankUuid *transfer_id, const char
 										 int64_t at);
 extern void bank_store_settle_transfer(const BankUuid *transfer_id);
 
-/* Metadata (NULL: none) with this identifier as correlation_id, unless it has one. */
-extern const void *bank_store_correlate(const void *metadata, const BankUuid *id);
+/* Metadata (NULL: none) with this identifier as such a member, unless it has one. */
+extern const void *bank_store_relate(const void *metadata, const char *member,
+									 const BankUuid *id);
 
 /*
- * Is this the identifier of an account, or of a transfer to or from another ledger? Waits for a
- * concurrent creation.
+ * Is this the identifier of an account, of a transfer to or from another ledger, or of a request
+ * for approval? Waits for a concurrent creation of the first two; the third is nobody's choice.
  */
 extern bool bank_store_identifier_taken(const BankUuid *account_id);
 

@@ -23,6 +23,15 @@ extern bool bank_principal_owner(BankUuid *owner_id);
  */
 extern bool bank_principal_owns(const BankUuid *owner_id, const BankUuid *account_id);
 
+/*
+ * Is the caller staff whose commands somebody else may have to approve? Neither a customer nor the
+ * ledger's owner, who could do without asking.
+ */
+extern bool bank_principal_is_supervised(void);
+
+/* Is the caller another one than who has made this request for approval? */
+extern bool bank_principal_is_another(const BankUuid *request_id);
+
 /* Was this hold made on behalf of this owner, and not by staff? */
 extern bool bank_principal_made(const BankUuid *owner_id, const BankHold *hold);
 

@@ -365,21 +365,118 @@ bank_store_lock_transfer(const BankUuid *transfer_id, BankTransfer *transfer)
 }
 
 void
-bank_store_last_event(const BankTransfer *transfer, BankEvent *event)
+bank_store_read_event(const BankUuid *aggregate_id, int64_t version, BankEvent *event)
 {
 	int			i;
 
-	fake_note("last ");
+	fake_note("event ");
 	for (i = 0; i < fake.n_events; i++)
 	{
-		if (bank_uuid_equal(&fake.events[i].aggregate_id, &transfer->id) &&
-			fake.events[i].version == transfer->version)
+		if (bank_uuid_equal(&fake.events[i].aggregate_id, aggregate_id) &&
+			fake.events[i].version == version)
 		{
 			*event = fake.events[i];
 			return;
 		}
 	}
-	fake_die("the last event of a transfer is missing");
+	fake_die("an event of a stream is missing");
+}
+
+bool		fake_is_supervised = false;
+int64_t		fake_threshold = 0;
+int			fake_person = 0;
+
+static int	fake_requesters[FAKE_APPROVALS];
+
+/* Place of a request among those there are, or the end. */
+static int
+fake_approval_of(const BankUuid *request_id)
+{
+	int			i;
+
+	for (i = 0; i < fake.n_approvals; i++)
+	{
+		if (bank_uuid_equal(&fake.approvals[i].id, request_id))
+			break;
+	}
+	return i;
+}
+
+void
+bank_store_lock_approval(const BankUuid *request_id, BankApproval *approval)
+{
+	int			i = fake_approval_of(request_id);
+
+	if (strstr(fake_trace, "lock:") != NULL || strstr(fake_trace, "house:") != NULL)
+		fake_die("a request is locked after accounts");
+	fake_note("approval ");
+	memset(approval, 0, sizeof(*approval));
+	approval->id = *request_id;
+	approval->state = BANK_APPROVAL_NONE;
+	if (i < fake.n_approvals)
+		*approval = fake.approvals[i];
+}
+
+bool
+bank_store_approval_threshold(const char currency[3], int64_t *threshold, int64_t *time)
+{
+	fake_note("threshold ");
+	*threshold = fake_threshold;
+	*time = INT64_C(86400) * 1000000;
+	return fake_threshold > 0 && memcmp(currency, "HTG", 3) == 0;
+}
+
+const void *
+bank_store_write_command(const char *const *names, const char *const *values, int n,
+						 const void *metadata)
+{
+	FakeCommand *command = bank_store_allocate(sizeof(FakeCommand));
+	int			i;
+
+	for (i = 0; i < n; i++)
+	{
+		size_t		len = strlen(command->text);
+
+		if (values[i][0] != '\0')
+			(void) snprintf(command->text + len, sizeof(command->text) - len, "%s=%s ", names[i],
+							values[i]);
+	}
+	command->metadata = metadata;
+	return command;
+}
+
+bool
+bank_principal_is_supervised(void)
+{
+	return fake_is_supervised && !fake_is_customer;
+}
+
+bool
+bank_principal_is_another(const BankUuid *request_id)
+{
+	return fake_requesters[fake_approval_of(request_id)] != fake_person;
+}
+
+/* Check an event of a request for approval and apply it. */
+static void
+fake_apply_approval(const BankEvent *event)
+{
+	int			i = fake_approval_of(&event->aggregate_id);
+	unsigned	flaws;
+
+	if (i == FAKE_APPROVALS)
+		fake_die("too many requests for approval");
+	if (i == fake.n_approvals)
+	{
+		fake.n_approvals++;
+		memset(&fake.approvals[i], 0, sizeof(fake.approvals[i]));
+		fake.approvals[i].state = BANK_APPROVAL_NONE;
+		fake_requesters[i] = fake_person;
+	}
+	flaws = bank_approval_check(&fake.approvals[i], event);
+	if (flaws != 0)
+		fake_die(bank_flaw_text(flaws));
+	bank_approval_apply(&fake.approvals[i], event);
 }
 
 bool
@@ -453,13 +550,15 @@ bank_store_settle_transfer(const BankUuid *transfer_id)
 }
 
 const void *
-bank_store_correlate(const void *metadata, const BankUuid *id)
+bank_store_relate(const void *metadata, const char *member, const BankUuid *id)
 {
 	FakeMetadata *made = &fake.metadata[fake.n_metadata];
 
 	if (fake.n_metadata == FAKE_EVENTS)
 		fake_die("too much metadata");
 	fake.n_metadata++;
+	if (strcmp(member, "correlation_id") != 0)
+		fake_die("metadata is related by something else");
 	made->given = metadata;
 	made->correlation_id = *id;
 	return made;
@@ -526,6 +625,11 @@ fake_apply(const BankEvent *event, bool as_peer)
 		fake_apply_transfer(event);
 		return;
 	}
+	if (bank_event_is_approval(event->type))
+	{
+		fake_apply_approval(event);
+		return;
+	}
 	if (account == NULL)
 	{
 		if (fake.n_accounts == FAKE_ACCOUNTS)
@@ -564,6 +668,11 @@ bank_store_append(BankEvent *event, const BankAccount *aggregate, const BankAcco
 		fake.terms[fake.n_events] = *event->terms;
 		fake.events[fake.n_events].terms = &fake.terms[fake.n_events];
 	}
+	if (event->approval != NULL)
+	{
+		fake.approval_terms[fake.n_events] = *event->approval;
+		fake.events[fake.n_events].approval = &fake.approval_terms[fake.n_events];
+	}
 	fake.n_events++;
 	fake_apply(event, false);
 	if (event->has_peer)
@@ -601,7 +710,7 @@ bank_store_append_all(BankEvent *const *events, int n, const BankAccount *const 
 	}
 	for (i = 0; i < n; i++)
 	{
-		if (!bank_event_is_transfer(events[i]->type) &&
+		if (!bank_event_is_case(events[i]->type) &&
 			(!fake_given(&events[i]->aggregate_id, accounts, n_accounts) ||
 			 (events[i]->has_peer && !fake_given(&events[i]->peer_id, accounts, n_accounts))))
 			fake_die("append was not given all accounts");

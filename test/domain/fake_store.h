@@ -21,8 +21,9 @@
 #define FAKE_HOLDS 64
 #define FAKE_TRANSFERS 64
 #define FAKE_PARTICIPANTS 4
+#define FAKE_APPROVALS 16
 
-/* Metadata as bank_store_correlate makes it: what was given, and what it was related to. */
+/* Metadata as bank_store_relate makes it: what was given, and what it was related to. */
 typedef struct FakeMetadata
 {
 	const void *given;
@@ -50,6 +51,9 @@ typedef struct FakeStore
 	int			n_holds;
 	BankTransfer transfers[FAKE_TRANSFERS];
 	int			n_transfers;
+	BankApproval approvals[FAKE_APPROVALS];
+	int			n_approvals;
+	BankApprovalTerms approval_terms[FAKE_EVENTS];	/* of events, as terms below */
 	struct
 	{
 		BankUuid	transfer_id;
@@ -88,6 +92,21 @@ extern void (*fake_meanwhile) (void);
 /* Who is calling: staff, or a customer of this owner. */
 extern bool fake_is_customer;
 extern BankUuid fake_owner;
+
+/*
+ * Above how much, in minor units of HTG, commands are to be approved, if the caller is supervised;
+ * and which person it is: 0, 1, ...; requests remember that.
+ */
+extern bool fake_is_supervised;
+extern int64_t fake_threshold;
+extern int fake_person;
+
+/* A command as bank_store_write_command writes it: "name=value name=value ". */
+typedef struct FakeCommand
+{
+	char		text[400];
+	const void *metadata;
+} FakeCommand;
 
 extern void fake_reset(void);
 extern void fake_begin(void);

@@ -1133,7 +1133,7 @@ test_batches(void)
 	BankUuid	two = fake_uuid(2);
 	BankUuid	cash;
 	BankMoney	ten = money(1000, "HTG");
-	BankOrder	order = {&one, &two, &ten, true, {false, 0, NULL, false, 0, NULL, 0, false}};
+	BankOrder	order = {&one, &two, &ten, true, {0}};
 	BankOrderResult result;
 
 	for (seed = 1; seed <= 2000 && agrees; seed++)

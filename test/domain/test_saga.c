@@ -897,7 +897,7 @@ test_receive(void)
 	check(fake_is_correlated(&fake.events[fake.n_events - 2], NULL, &id), "the deposit is related");
 	n = fake.n_events;
 	check_text(receive(100, 1, 500, "north", &no_options), "transfer.received again", "once more");
-	check_text(fake_trace, "transfer last ", "asks for no account");
+	check_text(fake_trace, "transfer event ", "asks for no account");
 	check_text(receive(100, 1, 501, "north", &no_options), "BK030", "another amount");
 	check_text(bank_error_message(error.code), "Transfer already exists", "is another transfer");
 	check_text(receive(100, 2, 500, "north", &no_options), "BK030", "another account");

@@ -67,7 +67,7 @@ AS $$
   WITH event AS (	-- of transfers to and from other ledgers: their streams are no accounts
     SELECT e.*, e.event_type BETWEEN 'transfer.initiated' AND 'transfer.cancelled'
                 OR (e.event_type = 'transfer.completed' AND e.peer_id IS NULL) AS of_transfer
-    FROM bank.events AS e
+    FROM bank.events AS e WHERE e.event_type < 'approval.requested'
   ), side AS (
     SELECT e.aggregate_id AS account_id, e.version, e.position, e.balance,
            CASE WHEN e.event_type IN ('money.withdrawn', 'transfer.completed', 'hold.captured')

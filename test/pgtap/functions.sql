@@ -29,7 +29,7 @@ CREATE TABLE decided (kind text, schema text, name text);
 INSERT INTO decided SELECT 'command', 'public', unnest(ARRAY['bank_create_account', 'bank_create_house_account', 'bank_deposit',
   'bank_withdraw', 'bank_transfer', 'bank_freeze', 'bank_unfreeze', 'bank_close', 'bank_set_limits', 'bank_post_transfers', 'bank_hold', 'bank_capture',
   'bank_release', 'bank_send', 'bank_cancel_transfer', 'bank_resolve_transfer', 'bank_receive', 'bank_cancel_received',
-  'bank_execute', 'bank_execute_batch']);
+  'bank_approve', 'bank_reject', 'bank_execute', 'bank_execute_batch']);
 INSERT INTO decided SELECT 'query', 'public', unnest(ARRAY['bank_account', 'bank_accounts_of', 'bank_account_exists', 'bank_balance',
   'bank_balance_at', 'bank_transactions', 'bank_statement', 'bank_account_events']);
 INSERT INTO decided SELECT 'lookup', 'public', unnest(ARRAY['bank_transfer_status']);
@@ -52,8 +52,9 @@ INSERT INTO decided SELECT 'door', 'public', unnest(ARRAY['bank_answer_participa
 INSERT INTO decided SELECT 'door helper', 'bank', unnest(ARRAY['receive', 'cancel_received', 'transfer_answer', 'answer_receive', 'webhook_signed',
   'parse_money', 'participant_problem']);
 -- Who may do what: for the ledger's owner alone; the marks of profiles; what tells a caller about itself.
-INSERT INTO decided SELECT 'owner', 'public', unnest(ARRAY['bank_grant', 'bank_revoke', 'bank_map_owner', 'bank_unmap_owner']);
-INSERT INTO decided SELECT 'owner helper', 'bank', unnest(ARRAY['change_profile', 'profile_objects', 'sees_account']);
+INSERT INTO decided SELECT 'owner', 'public', unnest(ARRAY['bank_grant', 'bank_revoke', 'bank_map_owner', 'bank_unmap_owner',
+  'bank_set_approval_threshold', 'bank_remove_approval_threshold']);
+INSERT INTO decided SELECT 'owner helper', 'bank', unnest(ARRAY['change_profile', 'profile_objects', 'sees_account', 'person']);
 INSERT INTO decided SELECT 'profile', 'bank', unnest(ARRAY['auditor', 'teller', 'operator', 'customer']);
 INSERT INTO decided SELECT 'oneself', 'bank', unnest(ARRAY['sees_all', 'current_owner']);
 INSERT INTO decided SELECT 'oneself', 'public', unnest(ARRAY['bank_current_owner']);
@@ -169,7 +170,7 @@ SELECT is_empty($$SELECT f.name FROM f JOIN decided AS d ON d.schema = f.nspname
 SELECT is_empty($$SELECT f.name FROM f JOIN pg_proc AS p USING (oid)
                   WHERE f.proname IN ('bank_create_account', 'bank_create_house_account', 'bank_account') AND p.prorettype <> 'bank_accounts'::regtype
                      OR f.proname IN ('bank_deposit', 'bank_withdraw', 'bank_transfer', 'bank_freeze', 'bank_unfreeze', 'bank_close', 'bank_set_limits',
-                                    'bank_hold', 'bank_capture', 'bank_release')
+                                    'bank_hold', 'bank_capture', 'bank_release', 'bank_approve', 'bank_reject')
                         AND p.prorettype <> 'bank_receipt'::regtype
                      OR f.proname IN ('bank_cancel_transfer', 'bank_resolve_transfer', 'bank_receive', 'bank_cancel_received', 'bank_transfer_status')
                         AND p.prorettype <> 'bank_transfers'::regtype

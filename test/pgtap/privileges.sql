@@ -39,17 +39,18 @@ SELECT is(ARRAY(
     CASE WHEN has('pgtap_banking_customer', function, view) THEN 'c' END, CASE WHEN has('public', function, view) THEN 'p' END), ''))
   FROM object AS o ORDER BY o.proname::text COLLATE "C"), ARRAY[
   'bank_account atc', 'bank_account_events at', 'bank_account_exists atc', 'bank_accounts atc', 'bank_accounts_of atc', 
-  'bank_add_participant o', 'bank_answer_participant', 'bank_balance atc', 'bank_balance_at atc', 'bank_cancel_received t', 
+  'bank_add_participant o', 'bank_answer_participant', 'bank_approval_thresholds ato', 'bank_approvals at', 'bank_approve t', 
+  'bank_balance atc', 'bank_balance_at atc', 'bank_cancel_received t', 
   'bank_cancel_transfer tc', 'bank_capture tc', 'bank_change_participant o', 'bank_change_subscription o', 'bank_close t', 
   'bank_create_account tc', 'bank_create_house_account t', 'bank_current_owner atocp', 'bank_dead_letters ao', 
   'bank_deliveries ao', 'bank_deposit t', 'bank_discard_dead_letters o', 'bank_events at', 'bank_execute t', 
   'bank_execute_batch t', 'bank_expire_holds to', 'bank_feed a', 'bank_feed_cursor a', 'bank_force_breaker o', 
   'bank_force_participant_breaker o', 'bank_freeze t', 'bank_grant', 'bank_grants ao', 'bank_health ao', 'bank_hold tc', 
-  'bank_holds atc', 'bank_map_owner', 'bank_participants ao', 'bank_pause_participant o', 'bank_pause_subscription o', 
-  'bank_post_transfers t', 'bank_progress ao', 'bank_rebuild o', 'bank_receive t', 'bank_relay_start o', 
-  'bank_relay_status ao', 'bank_relay_stop o', 'bank_release tc', 'bank_remove_participant o', 'bank_replay o', 
+  'bank_holds atc', 'bank_map_owner', 'bank_participants ao', 'bank_pause_participant o', 'bank_pause_subscription o', 'bank_pending_approvals at', 
+  'bank_post_transfers t', 'bank_progress ao', 'bank_rebuild o', 'bank_receive t', 'bank_reject t', 'bank_relay_start o', 
+  'bank_relay_status ao', 'bank_relay_stop o', 'bank_release tc', 'bank_remove_approval_threshold', 'bank_remove_participant o', 'bank_replay o', 
   'bank_resolve_transfer t', 'bank_resume_participant o', 'bank_resume_subscription o', 'bank_retry_dead_letters o', 
-  'bank_revoke', 'bank_rotate_participant_secret o', 'bank_rotate_secret o', 'bank_send tc', 'bank_set_limits t', 
+  'bank_revoke', 'bank_rotate_participant_secret o', 'bank_rotate_secret o', 'bank_send tc', 'bank_set_approval_threshold', 'bank_set_limits t', 
   'bank_statement atc', 'bank_subscribe o', 'bank_subscriptions ao', 'bank_transactions atc', 'bank_transfer tc', 
   'bank_transfer_status atoc', 'bank_transfers atoc', 'bank_trial_balance a', 'bank_unfreeze t', 'bank_unmap_owner', 
   'bank_unsubscribe o', 'bank_verify ao', 'bank_withdraw t'], 'every function and view of the API, for every profile and for PUBLIC');

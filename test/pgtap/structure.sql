@@ -18,8 +18,8 @@ SELECT ok(NOT has_schema_privilege('public', 'bank', 'USAGE'), 'PUBLIC has no US
 SELECT ok(NOT has_schema_privilege('public', 'bank', 'CREATE'), 'PUBLIC cannot create in schema bank');
 SELECT tables_are('bank', ARRAY['actors', 'role_owners', 'events', 'accounts', 'holds', 'backdated_movements', 'idempotency_keys', 'incarnations', 'subscriptions',
   'subscription_secrets', 'subscription_progress', 'deliveries', 'relay_stopped', 'transfers', 'transfer_attempts', 'participants',
-  'participant_secrets', 'participant_progress']);
-SELECT views_are('bank', ARRAY['profile_rights', 'account_list', 'event_list', 'hold_list', 'transfer_list', 'stream', 'outgoing']);
+  'participant_secrets', 'participant_progress', 'approvals', 'approval_thresholds']);
+SELECT views_are('bank', ARRAY['profile_rights', 'account_list', 'event_list', 'hold_list', 'transfer_list', 'approval_list', 'stream', 'outgoing']);
 SELECT sequences_are('bank', ARRAY['actors_actor_id_seq', 'events_position_seq', 'account_serial_seq', 'incarnation']);
 SELECT is((SELECT format('%s %s %s', extversion, extrelocatable, extowner::regrole) FROM pg_extension WHERE extname = 'banking'),
           (SELECT format('%s f %s', default_version, current_user) FROM pg_available_extensions WHERE name = 'banking'),
@@ -262,7 +262,7 @@ SELECT is(enum_range(NULL::bank.event_type)::text[], ARRAY['account.created', 'a
                  'account.limits_changed', 'money.deposited', 'money.withdrawn', 'transfer.completed', 'hold.created', 'hold.captured', 'hold.released',
                  'hold.expired', 'transfer.initiated', 'transfer.reserved', 'transfer.submitted', 'transfer.rejected', 'transfer.compensated',
                  'transfer.in_doubt', 'transfer.cancel_requested', 'transfer.received', 'transfer.refused', 'transfer.kept',
-                 'transfer.cancelled'], 'the event types, in this order');
+                 'transfer.cancelled', 'approval.requested', 'approval.granted', 'approval.rejected'], 'the event types, in this order');
 SELECT is_empty($$SELECT attname FROM pg_attribute AS a JOIN pg_class AS c ON c.oid = a.attrelid
                   WHERE c.relnamespace = 'bank'::regnamespace AND c.relkind = 'r' AND a.attnum > 0
                     AND a.atttypid IN ('regproc'::regtype, 'regprocedure'::regtype, 'regoper'::regtype, 'regoperator'::regtype,
@@ -272,7 +272,7 @@ SELECT is_empty($$SELECT attname FROM pg_attribute AS a JOIN pg_class AS c ON c.
 -- What pg_dump takes along: events in the order in which they were appended, and what cannot be made from them.
 SELECT is(ARRAY(
   SELECT format('%s %s', c::regclass, w) FROM pg_extension, unnest(extconfig, extcondition) AS t (c, w) WHERE extname = 'banking' ORDER BY 1),
-  ARRAY['bank.account_serial_seq ', 'bank.actors ', 'bank.actors_actor_id_seq ', 'bank.deliveries ', 'bank.events WHERE true ORDER BY position', 'bank.events_position_seq ',
+  ARRAY['bank.account_serial_seq ', 'bank.actors ', 'bank.actors_actor_id_seq ', 'bank.approval_thresholds ', 'bank.deliveries ', 'bank.events WHERE true ORDER BY position', 'bank.events_position_seq ',
         'bank.idempotency_keys ', 'bank.incarnations ', 'bank.participant_progress ', 'bank.participant_secrets ', 'bank.participants ',
         'bank.relay_stopped ', 'bank.role_owners ', 'bank.subscription_progress ', 'bank.subscription_secrets ', 'bank.subscriptions ', 'bank.transfer_attempts '],
   'tables and sequences that are dumped');

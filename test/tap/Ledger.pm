@@ -440,7 +440,8 @@ WITH saga AS MATERIALIZED (	-- events of transfers to and from other ledgers, wh
            WHEN 'hold.captured' THEN -(SELECT h.amount FROM bank.events AS h
              WHERE h.hold_id = e.hold_id AND h.event_type = 'hold.created')
            ELSE 0 END AS held_delta
-  FROM bank.events AS e WHERE NOT EXISTS (SELECT FROM saga AS s WHERE s.position = e.position)
+  FROM bank.events AS e
+  WHERE NOT EXISTS (SELECT FROM saga AS s WHERE s.position = e.position) AND e.event_type < 'approval.requested'
   UNION ALL
   SELECT e.peer_id, e.peer_version, e.position, e.recorded_at, e.currency, e.peer_balance,
          e.event_type::text, true,

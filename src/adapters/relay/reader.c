@@ -34,22 +34,27 @@
 	"WHERE a.account_id OPERATOR(pg_catalog.=) o.peer_id AND a.house_code IS NOT NULL) " \
 	"THEN NULL ELSE o.peer_id END, "
 
-/* The account of a transfer to or from another ledger, whose events do not name it all. */
-#define BANK_READER_TRANSFER_ACCOUNT \
+/*
+ * The account of a transfer to or from another ledger, or of a request for approval, whose events
+ * do not name it all.
+ */
+#define BANK_READER_CASE_ACCOUNT \
 	"(SELECT t.account_id FROM bank.transfers AS t " \
-	"WHERE t.transfer_id OPERATOR(pg_catalog.=) o.aggregate_id)"
+	"WHERE t.transfer_id OPERATOR(pg_catalog.=) o.aggregate_id " \
+	"UNION ALL SELECT r.account_id FROM bank.approvals AS r " \
+	"WHERE r.request_id OPERATOR(pg_catalog.=) o.aggregate_id)"
 
 #define BANK_READER_FILTER \
 	"($3 IS NULL OR o.event_type OPERATOR(pg_catalog.~~) ANY ($3)) " \
 	"AND ($6 IS NULL OR o.currency OPERATOR(pg_catalog.=) ANY ($6)) " \
 	"AND ($4 IS NULL OR EXISTS (SELECT FROM bank.accounts AS a " \
 	"WHERE a.account_id OPERATOR(pg_catalog.=) ANY (ARRAY[o.aggregate_id, o.peer_id, " \
-	BANK_READER_TRANSFER_ACCOUNT "]) " \
+	BANK_READER_CASE_ACCOUNT "]) " \
 	"AND (a.account_id OPERATOR(pg_catalog.=) ANY ($4) " \
 	"OR a.house_account_id OPERATOR(pg_catalog.=) ANY ($4)))) " \
 	"AND ($5 IS NULL OR EXISTS (SELECT FROM bank.accounts AS a " \
 	"WHERE a.account_id OPERATOR(pg_catalog.=) ANY (ARRAY[o.aggregate_id, o.peer_id, " \
-	BANK_READER_TRANSFER_ACCOUNT "]) " \
+	BANK_READER_CASE_ACCOUNT "]) " \
 	"AND a.owner_id OPERATOR(pg_catalog.=) ANY ($5)))"
 
 /* $1 positions, $2 with payloads, $3 to $6 the filter */

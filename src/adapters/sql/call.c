@@ -10,6 +10,7 @@
 #include "adapters/sql/call.h"
 #include "adapters/sql/errors.h"
 #include "adapters/sql/money_datum.h"
+#include "domain/approval.h"
 #include "domain/currency.h"
 
 #include "access/htup_details.h"
@@ -62,8 +63,7 @@ bank_call_begin(BankCall *call, FunctionCallInfo fcinfo, const char *name, int n
 
 	bank_call_check_writable(name);
 	memset(options, 0, sizeof(*options));
-	call->outcome.request.len = 0;
-	call->outcome.replayed = false;
+	bank_outcome_begin(&call->outcome);
 	options->has_expected_version = !PG_ARGISNULL(n);
 	if (options->has_expected_version)
 		options->expected_version = PG_GETARG_INT64(n);
@@ -90,6 +90,22 @@ bank_call_end(BankCall *call, bool accepted)
 	if (!accepted)
 		bank_ereport(&call->error);
 	bank_session_close(&call->session);
+	bank_call_note_request(&call->outcome);
+}
+
+/* Tell the client that somebody else has to approve the command. */
+void
+bank_call_note_request(const BankOutcome *outcome)
+{
+	char		id[BANK_UUID_TEXT];
+
+	if (outcome->event.type != BANK_EVENT_APPROVAL_REQUESTED)
+		return;
+	bank_uuid_format(&outcome->event.aggregate_id, id);
+	ereport(NOTICE,
+			(errmsg("the command waits for approval"),
+			 errdetail("Request: %s", id),
+			 errhint("Somebody else calls bank_approve or bank_reject.")));
 }
 
 /* A figure in minor units as numeric with the currency's decimals. */
@@ -110,3 +126,36 @@ bank_call_row(FunctionCallInfo fcinfo, Datum *values, bool *nulls, int natts)
 	return HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls));
 }
 
+/* The account of an event whose command did not name one. */
+const BankUuid *
+bank_call_account_id(const BankEvent *event)
+{
+	return bank_event_is_approval(event->type) ? &event->approval->account_id :
+		&event->aggregate_id;
+}
+
+/*
+ * The result of most commands, type bank_receipt. account_id is the account as
+ * the caller named it: for a house account not the stripe that was used.
+ */
+Datum
+bank_call_receipt(FunctionCallInfo fcinfo, const BankOutcome *outcome, const BankUuid *account_id)
+{
+	const BankEvent *event = &outcome->event;
+	Datum		values[10];
+	bool		nulls[10] = {false};
+
+	values[0] = bank_uuid_datum(&event->event_id);
+	values[1] = bank_uuid_datum(account_id);
+	values[2] = CStringGetTextDatum(bank_event_type_name(event->type));
+	nulls[3] = !bank_event_has_amount(event->type) && !bank_event_is_case(event->type);
+	values[3] = bank_numeric_datum(event->amount, event->currency);
+	values[4] = PointerGetDatum(cstring_to_text_with_len(event->currency, 3));
+	nulls[5] = bank_event_is_case(event->type);
+	values[5] = bank_numeric_datum(event->balance, event->currency);
+	values[6] = Int64GetDatum(event->version);
+	values[7] = Int64GetDatum(event->position);
+	values[8] = TimestampTzGetDatum(event->recorded_at);
+	values[9] = BoolGetDatum(outcome->replayed);
+	return bank_call_row(fcinfo, values, nulls, 10);
+}

@@ -25,7 +25,11 @@ extern const char *bank_arg_text(FunctionCallInfo fcinfo, int n);
 extern void bank_call_check_writable(const char *name);
 extern void bank_call_begin(BankCall *call, FunctionCallInfo fcinfo, const char *name, int n);
 extern void bank_call_end(BankCall *call, bool accepted);
+extern void bank_call_note_request(const BankOutcome *outcome);
 extern Datum bank_numeric_datum(int64_t minor, const char *currency);
+extern const BankUuid *bank_call_account_id(const BankEvent *event);
+extern Datum bank_call_receipt(FunctionCallInfo fcinfo, const BankOutcome *outcome,
+							   const BankUuid *account_id);
 extern Datum bank_call_row(FunctionCallInfo fcinfo, Datum *values, bool *nulls, int natts);
 
 #endif							/* BANK_SQL_CALL_H */

@@ -35,31 +35,6 @@ PG_FUNCTION_INFO_V1(bank_sql_capture);
 PG_FUNCTION_INFO_V1(bank_sql_release);
 PG_FUNCTION_INFO_V1(bank_sql_expire_holds);
 
-/*
- * The result of most commands, type bank_receipt. account_id is the account as
- * the caller named it: for a house account not the stripe that was used.
- */
-static Datum
-bank_call_receipt(FunctionCallInfo fcinfo, const BankOutcome *outcome, const BankUuid *account_id)
-{
-	const BankEvent *event = &outcome->event;
-	Datum		values[10];
-	bool		nulls[10] = {false};
-
-	values[0] = bank_uuid_datum(&event->event_id);
-	values[1] = bank_uuid_datum(account_id);
-	values[2] = CStringGetTextDatum(bank_event_type_name(event->type));
-	nulls[3] = !bank_event_has_amount(event->type);
-	values[3] = bank_numeric_datum(event->amount, event->currency);
-	values[4] = PointerGetDatum(cstring_to_text_with_len(event->currency, 3));
-	values[5] = bank_numeric_datum(event->balance, event->currency);
-	values[6] = Int64GetDatum(event->version);
-	values[7] = Int64GetDatum(event->position);
-	values[8] = TimestampTzGetDatum(event->recorded_at);
-	values[9] = BoolGetDatum(outcome->replayed);
-	return bank_call_row(fcinfo, values, nulls, 10);
-}
-
 /* The result of creating an account: its row of view bank_accounts, as first created. */
 static Datum
 bank_call_account(FunctionCallInfo fcinfo, const BankOutcome *outcome)
@@ -264,7 +239,7 @@ bank_sql_capture(PG_FUNCTION_ARGS)
 								  bank_arg_uuid(fcinfo, 6), bank_arg_text(fcinfo, 7),
 								  &call.options, &call.outcome, &call.error);
 	bank_call_end(&call, accepted);
-	return bank_call_receipt(fcinfo, &call.outcome, &call.outcome.event.aggregate_id);
+	return bank_call_receipt(fcinfo, &call.outcome, bank_call_account_id(&call.outcome.event));
 }
 
 /* bank_release(hold_id, options) */
@@ -278,7 +253,7 @@ bank_sql_release(PG_FUNCTION_ARGS)
 	accepted = bank_holds_release(bank_arg_uuid(fcinfo, 0), &call.options, &call.outcome,
 								  &call.error);
 	bank_call_end(&call, accepted);
-	return bank_call_receipt(fcinfo, &call.outcome, &call.outcome.event.aggregate_id);
+	return bank_call_receipt(fcinfo, &call.outcome, bank_call_account_id(&call.outcome.event));
 }
 
 /* bank_expire_holds(max_holds) */

@@ -100,23 +100,26 @@ bank_answer_event(const BankJsonCommand *command, const BankOutcome *outcome)
 			&event->aggregate_id;
 	else if (event->type == BANK_EVENT_TRANSFERRED)
 		account_id = ID(from_account);
-	else if (bank_event_is_hold(event->type))
-		account_id = &event->aggregate_id;
+	else if (bank_event_is_hold(event->type) || bank_event_is_approval(event->type))
+		account_id = bank_call_account_id(event);
 	initStringInfo(&answer);
 	appendStringInfoString(&answer, "{\"ok\":true");
 	bank_answer_uuid(&answer, "event_id", &event->event_id);
+	if (bank_event_is_approval(event->type))
+		bank_answer_uuid(&answer, "request_id", &event->aggregate_id);
 	if (bank_event_is_transfer(event->type))
 		bank_answer_uuid(&answer, "transfer_id", &event->aggregate_id);
 	else
 		bank_answer_uuid(&answer, "account_id", account_id);
 	bank_answer_text(&answer, "event_type", bank_event_type_name(event->type));
 	if (bank_event_has_amount(event->type) ||
-		(bank_event_is_transfer(event->type) && event->amount > 0))
+		(bank_event_is_case(event->type) && event->amount > 0))
 		bank_answer_minor(&answer, "amount", event->amount, event->currency);
 	if (!bank_event_is_transfer(event->type))
 	{
 		bank_answer_text(&answer, "currency", currency);
-		bank_answer_minor(&answer, "balance", event->balance, event->currency);
+		if (!bank_event_is_approval(event->type))
+			bank_answer_minor(&answer, "balance", event->balance, event->currency);
 	}
 	else
 	{
@@ -153,8 +156,7 @@ bank_json_run(const BankJsonCommand *command)
 	if (command->error.code != BANK_OK)
 		return bank_answer_refusal(&command->error, command->path, false);
 	bank_json_options(command, &options);
-	outcome.request.len = 0;
-	outcome.replayed = false;
+	bank_outcome_begin(&outcome);
 	bank_session_open(&session);
 	bank_session_lock_tables();
 	accepted = command->run(command, &options, &outcome, &error);

@@ -13,9 +13,12 @@
 #include "application/holds.h"
 #include "application/movements.h"
 #include "application/transfers.h"
+#include "ports/event_store.h"
 
 #include "utils/builtins.h"
 #include "utils/datetime.h"
+#include "utils/fmgrprotos.h"
+#include "utils/json.h"
 #include "utils/timestamp.h"
 
 typedef enum BankKind
@@ -459,6 +462,61 @@ bank_json_read(Jsonb *json, BankJsonCommand *command)
 									   "This command needs it.");
 	}
 	return true;
+}
+
+/* Write a member as JSON, its value being the text of a request (application/command.h). */
+static void
+bank_json_write_member(StringInfo json, const char *name, const char *value)
+{
+	BankMember	member = bank_json_member_find(name);
+	BankKind	kind = member == BANK_MEMBER_COUNT ? KIND_TEXT : bank_members[member].kind;
+	char		time[BANK_TIME_TEXT];
+
+	appendStringInfo(json, "%s\"%s\":", json->len > 1 ? "," : "", name);
+	switch (kind)
+	{
+		case KIND_INTEGER:
+			appendStringInfoString(json, value);
+			break;
+		case KIND_BOOLEAN:		/* said only when it is so */
+			appendStringInfoString(json, "true");
+			break;
+		case KIND_TIME:
+			bank_time_text(strtoi64(value, NULL, 10), time);
+			escape_json(json, time);
+			break;
+		case KIND_SPAN:
+			appendStringInfo(json, "\"%s microseconds\"", value);
+			break;
+		default:
+			escape_json(json, value);
+	}
+}
+
+/* See ports/event_store.h. What is empty was not given. */
+const void *
+bank_store_write_command(const char *const *names, const char *const *values, int n,
+						 const void *metadata)
+{
+	StringInfoData json;
+	int			i;
+
+	initStringInfo(&json);
+	appendStringInfoChar(&json, '{');
+	for (i = 0; i < n; i++)
+	{
+		if (*values[i] != '\0')
+			bank_json_write_member(&json, names[i], values[i]);
+	}
+	if (metadata != NULL)
+	{
+		Jsonb	   *object = unconstify(void *, metadata);
+
+		appendStringInfoString(&json, ",\"metadata\":");
+		(void) JsonbToCString(&json, &object->root, VARSIZE(object));
+	}
+	appendStringInfoChar(&json, '}');
+	return DatumGetPointer(DirectFunctionCall1(jsonb_in, CStringGetDatum(json.data)));
 }
 
 /* The common options of a command. */

@@ -24,7 +24,10 @@ PG_FUNCTION_INFO_V1(bank_sql_cancel_received);
 PG_FUNCTION_INFO_V1(bank_sql_answer_receive);
 PG_FUNCTION_INFO_V1(bank_sql_answer_cancel);
 
-/* End a command: its result is the transfer's row, as it is now. */
+/*
+ * End a command about the transfer that is argument 0: its result is the transfer's row, as it is
+ * now; of one that does not exist before it is approved, nothing but the identifier.
+ */
 static Datum
 bank_call_transfer(BankCall *call, FunctionCallInfo fcinfo, bool accepted)
 {
@@ -33,20 +36,33 @@ bank_call_transfer(BankCall *call, FunctionCallInfo fcinfo, bool accepted)
 		"WHERE t.transfer_id OPERATOR(pg_catalog.=) $1",
 		.nargs = 1, .types = {UUIDOID}
 	};
-	Datum		values[] = {bank_uuid_datum(&call->outcome.event.aggregate_id)};
-	HeapTuple	row;
+	Datum		values[] = {accepted ? bank_uuid_datum(bank_arg_uuid(fcinfo, 0)) : (Datum) 0};
+	HeapTuple	row = NULL;
 	TupleDesc	desc;
 	int			natts;
 
 	if (!accepted)
 		bank_ereport(&call->error);
-	if (bank_plan_execute(&plan, values, NULL, false) != 1)
-		elog(ERROR, "the row of a transfer is missing");
+	bank_plan_execute(&plan, values, NULL, false);
 	natts = SPI_tuptable->tupdesc->natts;
-	row = SPI_copytuple(SPI_tuptable->vals[0]);
+	if (SPI_processed == 1)
+		row = SPI_copytuple(SPI_tuptable->vals[0]);
+	else if (call->outcome.event.type != BANK_EVENT_APPROVAL_REQUESTED)
+		elog(ERROR, "the row of a transfer is missing");
 	bank_session_close(&call->session);
+	bank_call_note_request(&call->outcome);
 	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE || desc->natts != natts)
 		elog(ERROR, "return type must have the columns of bank.transfer_list");
+	if (row == NULL)
+	{
+		Datum	   *columns = palloc0(natts * sizeof(Datum));
+		bool	   *nulls = palloc(natts * sizeof(bool));
+
+		memset(nulls, true, natts * sizeof(bool));
+		nulls[0] = false;
+		columns[0] = values[0];
+		row = heap_form_tuple(desc, columns, nulls);
+	}
 	return heap_copy_tuple_as_datum(row, BlessTupleDesc(desc));
 }
 
@@ -145,8 +161,8 @@ bank_answer_begin(BankCall *call, const char *name)
 	bank_call_check_writable(name);
 	memset(&call->options, 0, sizeof(call->options));
 	memset(&call->error, 0, sizeof(call->error));
-	call->outcome.request.len = 0;
-	call->outcome.replayed = false;
+	call->options.needs_no_approval = true;
+	bank_outcome_begin(&call->outcome);
 	bank_session_open(&call->session);
 	bank_session_lock_tables();
 }

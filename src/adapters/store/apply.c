@@ -52,9 +52,9 @@ bank_apply_load(const BankUuid *account_id, BankAccount *account)
 	return true;
 }
 
-/* Where the holds and transfers are that the events do not make. */
+/* Where the holds and cases are that the events do not make. */
 static const BankProjectionStored bank_apply_stored = {
-	bank_store_find_hold, bank_hold_rows_open, bank_store_find_transfer
+	bank_store_find_hold, bank_hold_rows_open, bank_case_find
 };
 
 /* Keep a back-dated movement. */
@@ -89,7 +89,8 @@ bank_apply_refuse(const BankEvent *event, const BankUuid *stream_id, unsigned fl
 
 	bank_uuid_format(stream_id, id);
 	bank_error_set(&error, BANK_EVENT_REFUSED, "%s %s, position %" PRId64 ": %s.",
-				   bank_event_is_transfer(event->type) ? "Transfer" : "Account", id,
+				   !bank_event_is_case(event->type) ? "Account" :
+				   bank_case_kind(event->type) == BANK_CASE_TRANSFER ? "Transfer" : "Approval", id,
 				   event->position, bank_flaw_text(flaws));
 	bank_error_hint(&error, "Events are appended by the bank_* commands.");
 	bank_ereport(&error);
@@ -172,27 +173,28 @@ bank_apply_write_holds(BankProjection *projection, MemoryContext row)
 	MemoryContextSwitchTo(caller);
 }
 
-/* Write what the projection made of the transfers, as bank_apply_write does. */
+/* Write what the projection made of the cases, as bank_apply_write does. */
 static void
-bank_apply_write_transfers(BankProjection *projection, MemoryContext row)
+bank_apply_write_cases(BankProjection *projection, MemoryContext row)
 {
 	MemoryContext caller = CurrentMemoryContext;
-	BankProjectedTransfer *entry;
+	BankProjectedCase *entry;
 
-	for (entry = bank_projection_first_transfer(projection); entry != NULL; entry = entry->next)
+	for (entry = bank_projection_first_case(projection); entry != NULL; entry = entry->next)
 	{
 		MemoryContextReset(row);
 		MemoryContextSwitchTo(row);
 		if (entry->old_version == 0)
-			bank_transfer_row_insert(&entry->transfer);
-		else if (!bank_transfer_row_update(&entry->transfer, entry->old_version))
+			bank_case_insert(&entry->state);
+		else if (!bank_case_update(&entry->state, entry->old_version))
 		{
 			char		id[BANK_UUID_TEXT];
 			BankError	error;
 
-			bank_uuid_format(&entry->transfer.id, id);
+			bank_uuid_format(bank_case_id(&entry->state), id);
 			bank_error_set(&error, BANK_EVENT_REFUSED,
-						   "Transfer %s was changed while its events were appended.", id);
+						   "The %s %s was changed while its events were appended.",
+						   bank_case_name(entry->state.kind), id);
 			bank_ereport(&error);
 		}
 	}
@@ -240,7 +242,7 @@ bank_apply_events(BankEvent *const *events, int n)
 	MemoryContextSwitchTo(caller);
 	bank_apply_write(projection, row);
 	bank_apply_write_holds(projection, row);
-	bank_apply_write_transfers(projection, row);
+	bank_apply_write_cases(projection, row);
 	MemoryContextDelete(context);
 }
 
@@ -306,7 +308,7 @@ bank_events_apply(PG_FUNCTION_ARGS)
 	}
 	bank_apply_write(projection, row);
 	bank_apply_write_holds(projection, row);
-	bank_apply_write_transfers(projection, row);
+	bank_apply_write_cases(projection, row);
 	if (loading && !bank_incarnation_load(first_position, last_position))
 	{
 		BankError	error;

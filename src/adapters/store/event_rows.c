@@ -13,6 +13,7 @@
 #include "adapters/store/tables.h"
 #include "domain/currency.h"
 #include "domain/money.h"
+#include "ports/event_store.h"
 
 #include "access/htup_details.h"
 #include "access/xact.h"
@@ -34,7 +35,7 @@ static bool
 bank_event_has_data(BankEventType type)
 {
 	return type == BANK_EVENT_CREATED || type == BANK_EVENT_LIMITS_CHANGED ||
-		bank_event_is_transfer(type);
+		bank_event_is_case(type);
 }
 
 /* Event type of an enum value of bank.event_type. */
@@ -167,6 +168,28 @@ bank_event_read_terms(Jsonb *data, BankEvent *event)
 		terms->deadline = bank_data_time(text);
 }
 
+/* Read what an event of a request for approval says in data. */
+static void
+bank_event_read_approval(Jsonb *data, BankEvent *event)
+{
+	BankApprovalTerms *terms = palloc0(sizeof(BankApprovalTerms));
+	JsonbValue	buffer;
+	JsonbValue *command;
+	char		text[32];
+
+	if (!JB_ROOT_IS_OBJECT(data))
+		return;
+	event->approval = terms;
+	command = getKeyJsonValueFromContainer(&data->root, "command", 7, &buffer);
+	if (command != NULL && command->type == jbvBinary)
+		terms->command = JsonbValueToJsonb(command);
+	terms->has_account = bank_data_uuid(data, "account_id", &terms->account_id);
+	(void) bank_data_string(data, "reason", terms->reason, sizeof(terms->reason));
+	if (bank_data_uuid(data, "result_aggregate_id", &terms->aggregate_id) &&
+		bank_data_string(data, "result_version", text, sizeof(text)))
+		terms->version = strtoi64(text, NULL, 10);
+}
+
 /* Decode the columns of a row, in table order; metadata is not read. */
 void
 bank_event_from_values(const Datum *values, const bool *nulls, BankEvent *event)
@@ -195,9 +218,10 @@ bank_event_from_values(const Datum *values, const bool *nulls, BankEvent *event)
 	/* the columns of a movement and those of a hold stand together or not at all */
 	if (IS_NULL(peer_version) == event->has_peer || IS_NULL(peer_balance) == event->has_peer ||
 		(IS_NULL(amount) == bank_event_has_amount(event->type) &&
-		 !bank_event_is_transfer(event->type)) ||
+		 !bank_event_is_case(event->type)) ||
+		(IS_NULL(amount) && bank_event_is_approval(event->type)) ||
 		IS_NULL(hold_id) == bank_event_is_hold(event->type) ||
-		IS_NULL(expires_at) == (event->type == BANK_EVENT_HOLD_CREATED) ||
+		IS_NULL(expires_at) == bank_event_expires(event->type) ||
 		IS_NULL(limits_before) == (event->type == BANK_EVENT_LIMITS_CHANGED) ||
 		(!IS_NULL(peer_held) && !event->has_peer))
 		event->type = BANK_EVENT_UNKNOWN;
@@ -228,6 +252,8 @@ bank_event_from_values(const Datum *values, const bool *nulls, BankEvent *event)
 		event->type = BANK_EVENT_UNKNOWN;
 	else if (bank_event_is_transfer(event->type))
 		bank_event_read_terms(DatumGetJsonbP(VALUE(data)), event);
+	else if (bank_event_is_approval(event->type))
+		bank_event_read_approval(DatumGetJsonbP(VALUE(data)), event);
 	else if (!IS_NULL(data))
 		bank_event_read_data(DatumGetJsonbP(VALUE(data)), event);
 #undef VALUE
@@ -244,6 +270,23 @@ bank_event_from_row(HeapTuple row, TupleDesc desc, BankEvent *event)
 	Assert(desc->natts == Natts_event);
 	heap_deform_tuple(row, desc, values, nulls);
 	bank_event_from_values(values, nulls, event);
+}
+
+/* See ports/event_store.h. */
+void
+bank_store_read_event(const BankUuid *aggregate_id, int64_t version, BankEvent *event)
+{
+	static BankPlan plan = {
+		.text = "SELECT " BANK_EVENT_COLUMNS " FROM bank.events "
+		"WHERE aggregate_id OPERATOR(pg_catalog.=) $1 AND version OPERATOR(pg_catalog.=) $2",
+		.nargs = 2, .types = {UUIDOID, INT8OID}
+	};
+	Datum		values[] = {bank_uuid_datum(aggregate_id), Int64GetDatum(version)};
+
+	if (bank_plan_execute(&plan, values, NULL, false) != 1)
+		elog(ERROR, "an event of a stream is missing");
+	bank_event_from_row(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, event);
+	SPI_freetuptable(SPI_tuptable);
 }
 
 /* Append a JSON member whose value needs no escaping. */
@@ -283,18 +326,26 @@ bank_json_text(StringInfo json, const char *key, const char *value)
 	escape_json(json, value);
 }
 
-/* The same for a time, in UTC. */
-static void
-bank_json_time(StringInfo json, const char *key, TimestampTz time)
+/* A time in UTC, as ISO 8601 has it. */
+void
+bank_time_text(TimestampTz time, char text[BANK_TIME_TEXT])
 {
 	struct pg_tm tm;
 	fsec_t		fraction;
-	char		text[64];
 
 	if (timestamp2tm(time, NULL, &tm, &fraction, NULL, NULL) != 0)
 		elog(ERROR, "time out of range");
-	snprintf(text, sizeof(text), "%04d-%02d-%02dT%02d:%02d:%02d.%06dZ", tm.tm_year, tm.tm_mon,
+	snprintf(text, BANK_TIME_TEXT, "%04d-%02d-%02dT%02d:%02d:%02d.%06dZ", tm.tm_year, tm.tm_mon,
 			 tm.tm_mday, tm.tm_hour, tm.tm_min, tm.tm_sec, fraction);
+}
+
+/* The same for a time. */
+static void
+bank_json_time(StringInfo json, const char *key, TimestampTz time)
+{
+	char		text[BANK_TIME_TEXT];
+
+	bank_time_text(time, text);
 	bank_json_member(json, key, text);
 }
 
@@ -316,6 +367,30 @@ bank_event_write_terms(StringInfo json, const BankTransferTerms *terms)
 		bank_json_member(json, "account_version", text);
 	if (terms->deadline > 0)
 		bank_json_time(json, "deadline", terms->deadline);
+}
+
+/* What an event of a request for approval says. */
+static void
+bank_event_write_approval(StringInfo json, const BankApprovalTerms *terms)
+{
+	char		text[32];
+
+	if (terms->has_account)
+		bank_json_uuid(json, "account_id", &terms->account_id);
+	if (terms->command != NULL)
+	{
+		Jsonb	   *command = unconstify(void *, terms->command);
+
+		appendStringInfo(json, "%s\"command\":", json->len > 1 ? "," : "");
+		(void) JsonbToCString(json, &command->root, VARSIZE(command));
+	}
+	if (terms->version > 0)
+	{
+		bank_json_uuid(json, "result_aggregate_id", &terms->aggregate_id);
+		snprintf(text, sizeof(text), INT64_FORMAT, terms->version);
+		bank_json_member(json, "result_version", text);
+	}
+	bank_json_text(json, "reason", terms->reason);
 }
 
 /* The payload beyond the columns, as column data holds it; NULL when there is none. */
@@ -346,6 +421,8 @@ bank_event_data(const BankEvent *event)
 	}
 	else if (bank_event_is_transfer(event->type))
 		bank_event_write_terms(&json, event->terms);
+	else if (bank_event_is_approval(event->type))
+		bank_event_write_approval(&json, event->approval);
 	else
 	{
 		bank_json_minor(&json, "overdraft_limit", event->limits.overdraft, event->currency);
@@ -377,7 +454,7 @@ bank_event_to_values(const BankEvent *event, Datum *values, bool *nulls)
 	SET(version, Int64GetDatum(event->version));
 	SET_OR_NULL(peer_version, event->has_peer, Int64GetDatum(event->peer_version));
 	SET_OR_NULL(amount, bank_event_has_amount(event->type) ||
-				(bank_event_is_transfer(event->type) && event->amount > 0),
+				(bank_event_is_case(event->type) && event->amount > 0),
 				Int64GetDatum(event->amount));
 	SET(balance, Int64GetDatum(event->balance));
 	SET_OR_NULL(peer_balance, event->has_peer, Int64GetDatum(event->peer_balance));
@@ -393,7 +470,7 @@ bank_event_to_values(const BankEvent *event, Datum *values, bool *nulls)
 	SET_OR_NULL(metadata, event->metadata != NULL, PointerGetDatum(event->metadata));
 	SET_OR_NULL(held, event->held != 0, Int64GetDatum(event->held));
 	SET_OR_NULL(peer_held, event->peer_held != 0, Int64GetDatum(event->peer_held));
-	SET_OR_NULL(expires_at, event->type == BANK_EVENT_HOLD_CREATED,
+	SET_OR_NULL(expires_at, bank_event_expires(event->type),
 				TimestampTzGetDatum(event->expires_at));
 	SET_OR_NULL(hold_id, bank_event_is_hold(event->type), bank_uuid_datum(&event->hold_id));
 	SET_OR_NULL(limits_before, event->type == BANK_EVENT_LIMITS_CHANGED,

@@ -227,6 +227,40 @@ bank_principal_owns(const BankUuid *owner_id, const BankUuid *account_id)
 	return bank_plan_execute(&plan, values, NULL, false) > 0;
 }
 
+/* See ports/principal.h. In a BankSession the current user is the ledger's owner. */
+bool
+bank_principal_is_supervised(void)
+{
+	return !has_privs_of_role(GetOuterUserId(), GetUserId()) && !bank_principal_is_customer();
+}
+
+/*
+ * See ports/principal.h. A person is the subject of a verified token, else the owner that the
+ * session's role is mapped to, else that role; what the session has SET ROLE to does not matter.
+ */
+bool
+bank_principal_is_another(const BankUuid *request_id)
+{
+	static BankPlan plan = {
+		.text = "SELECT FROM bank.events AS e JOIN bank.actors AS a "
+		"ON a.actor_id OPERATOR(pg_catalog.=) e.actor_id "
+		"WHERE e.aggregate_id OPERATOR(pg_catalog.=) $1 AND e.version OPERATOR(pg_catalog.=) 1 "
+		"AND bank.person(a.session_user_name, a.subject) OPERATOR(pg_catalog.<>) "
+		"bank.person($2, $3)",
+		.nargs = 3, .types = {UUIDOID, TEXTOID, TEXTOID}
+	};
+	const char *subject = bank_principal_subject();
+	char	   *session_user = GetUserNameFromId(GetSessionUserId(), true);
+	Datum		values[3];
+
+	if (session_user == NULL)
+		return false;
+	values[0] = bank_uuid_datum(request_id);
+	values[1] = CStringGetTextDatum(session_user);
+	values[2] = CStringGetTextDatum(subject == NULL ? "" : subject);
+	return bank_plan_execute(&plan, values, NULL, false) > 0;
+}
+
 /* See ports/principal.h. */
 bool
 bank_principal_made(const BankUuid *owner_id, const BankHold *hold)

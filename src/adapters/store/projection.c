@@ -1,6 +1,6 @@
 /*
  * projection.c
- *		From events to accounts, holds and transfers, in memory.
+ *		From events to accounts, holds and cases, in memory.
  *
  * Takes events in position order, which is version order along every stream.
  * Locks: none of its own; a load callback may take some. Memory, in the
@@ -50,16 +50,16 @@ typedef struct BankProjectedHoldSlot
 #define SH_DEFINE
 #include "lib/simplehash.h"
 
-/* The same for transfers. */
-typedef struct BankProjectedTransferSlot
+/* The same for cases. */
+typedef struct BankProjectedCaseSlot
 {
 	BankUuid	id;
 	char		status;			/* simplehash's own */
-	BankProjectedTransfer *projected;
-} BankProjectedTransferSlot;
+	BankProjectedCase *projected;
+} BankProjectedCaseSlot;
 
-#define SH_PREFIX bank_projected_transfers
-#define SH_ELEMENT_TYPE BankProjectedTransferSlot
+#define SH_PREFIX bank_projected_cases
+#define SH_ELEMENT_TYPE BankProjectedCaseSlot
 #define SH_KEY_TYPE BankUuid
 #define SH_KEY id
 #define SH_HASH_KEY(table, key) bank_uuid_hash(&(key))
@@ -88,9 +88,9 @@ struct BankProjection
 	bank_projected_holds_hash *holds;	/* NULL: no event was about one */
 	BankProjectedHold *first_hold;
 	BankProjectedHold *last_hold;
-	bank_projected_transfers_hash *transfers;	/* NULL: no event was about one */
-	BankProjectedTransfer *first_transfer;
-	BankProjectedTransfer *last_transfer;
+	bank_projected_cases_hash *cases;	/* NULL: no event was about one */
+	BankProjectedCase *first_case;
+	BankProjectedCase *last_case;
 	const BankProjectionStored *stored;	/* NULL: there is nothing */
 };
 
@@ -109,7 +109,7 @@ bank_projection_create(MemoryContext context, BankProjectionLoad load,
 	return projection;
 }
 
-/* Where to look for holds and transfers that none of the events has made. */
+/* Where to look for holds and cases that none of the events has made. */
 void
 bank_projection_stored(BankProjection *projection, const BankProjectionStored *stored)
 {
@@ -259,31 +259,28 @@ bank_projection_next_expiry(BankProjection *projection, BankProjected *owner)
 	return next;
 }
 
-/* The entry of a transfer, loaded at first touch. */
-static BankProjectedTransfer *
-bank_projection_touch_transfer(BankProjection *projection, const BankUuid *id)
+/* The entry of a case, loaded at first touch. */
+static BankProjectedCase *
+bank_projection_touch_case(BankProjection *projection, BankCaseKind kind, const BankUuid *id)
 {
-	BankProjectedTransfer *entry = bank_projection_find_transfer(projection, id);
+	BankProjectedCase *entry = bank_projection_find_case(projection, id);
 	bool		found;
 
 	if (entry != NULL)
 		return entry;
-	if (projection->transfers == NULL)
-		projection->transfers = bank_projected_transfers_create(projection->context,
+	if (projection->cases == NULL)
+		projection->cases = bank_projected_cases_create(projection->context,
 																BANK_CHUNK_FIRST, NULL);
-	entry = MemoryContextAllocZero(projection->context, sizeof(BankProjectedTransfer));
-	if (projection->stored == NULL || !projection->stored->transfer(id, &entry->transfer))
-	{
-		entry->transfer.id = *id;
-		entry->transfer.state = BANK_TRANSFER_NONE;
-	}
-	entry->old_version = entry->transfer.version;
-	if (projection->last_transfer == NULL)
-		projection->first_transfer = entry;
+	entry = MemoryContextAllocZero(projection->context, sizeof(BankProjectedCase));
+	if (projection->stored == NULL || !projection->stored->find_case(kind, id, &entry->state))
+		bank_case_new(kind, id, &entry->state);
+	entry->old_version = bank_case_version(&entry->state);
+	if (projection->last_case == NULL)
+		projection->first_case = entry;
 	else
-		projection->last_transfer->next = entry;
-	projection->last_transfer = entry;
-	bank_projected_transfers_insert(projection->transfers, *id, &found)->projected = entry;
+		projection->last_case->next = entry;
+	projection->last_case = entry;
+	bank_projected_cases_insert(projection->cases, *id, &found)->projected = entry;
 	return entry;
 }
 
@@ -291,16 +288,19 @@ bank_projection_touch_transfer(BankProjection *projection, const BankUuid *id)
 static bool
 bank_projection_fits_transfer(BankProjection *projection, const BankEvent *event)
 {
-	const BankProjectedTransfer *entry;
+	const BankProjectedCase *entry;
 	const BankTransfer *transfer;
-	BankTransfer stored;
+	BankCase	stored;
 
 	if (event->type != BANK_EVENT_HOLD_CREATED || event->expires_at != BANK_NO_EXPIRY)
 		return true;
-	entry = bank_projection_find_transfer(projection, &event->hold_id);
-	transfer = entry != NULL ? &entry->transfer : &stored;
+	entry = bank_projection_find_case(projection, &event->hold_id);
+	transfer = entry != NULL ? &entry->state.of.transfer : &stored.of.transfer;
 	if (entry == NULL && (projection->stored == NULL ||
-						  !projection->stored->transfer(&event->hold_id, &stored)))
+						  !projection->stored->find_case(BANK_CASE_TRANSFER, &event->hold_id,
+														&stored)))
+		return false;
+	if (entry != NULL && entry->state.kind != BANK_CASE_TRANSFER)
 		return false;
 	return transfer->state == BANK_TRANSFER_INITIATED && transfer->amount == event->amount &&
 		memcmp(transfer->currency, event->currency, 3) == 0 &&
@@ -367,7 +367,7 @@ bank_projection_side(BankProjection *projection, const BankEvent *event, bool as
 }
 
 /*
- * Check an event and apply it to its accounts, or its transfer. Returns 0, or the BankFlaw bits
+ * Check an event and apply it to its accounts, or its case. Returns 0, or the BankFlaw bits
  * of the first side that is flawed, with *flawed its account; a flawed event is
  * applied all the same, see bank_account_apply.
  */
@@ -377,13 +377,13 @@ bank_projection_add(BankProjection *projection, const BankEvent *event, const Ba
 	unsigned	flaws;
 
 	*flawed = &event->aggregate_id;
-	if (bank_event_is_transfer(event->type))
+	if (bank_event_is_case(event->type))
 	{
-		BankTransfer *transfer = &bank_projection_touch_transfer(projection,
-																 &event->aggregate_id)->transfer;
+		BankCase   *touched = &bank_projection_touch_case(projection, bank_case_kind(event->type),
+															&event->aggregate_id)->state;
 
-		flaws = bank_transfer_check(transfer, event);
-		bank_transfer_apply(transfer, event);
+		flaws = bank_case_check(touched, event);
+		bank_case_apply(touched, event);
 		return flaws;
 	}
 	flaws = bank_projection_side(projection, event, false);
@@ -417,21 +417,21 @@ bank_projection_find_hold(BankProjection *projection, const BankUuid *id)
 	return slot == NULL ? NULL : slot->projected;
 }
 
-/* The entry of a transfer, or NULL when no event touched it. */
-BankProjectedTransfer *
-bank_projection_find_transfer(BankProjection *projection, const BankUuid *id)
+/* The entry of a case, or NULL when no event touched it. */
+BankProjectedCase *
+bank_projection_find_case(BankProjection *projection, const BankUuid *id)
 {
-	BankProjectedTransferSlot *slot = projection->transfers == NULL ? NULL :
-		bank_projected_transfers_lookup(projection->transfers, *id);
+	BankProjectedCaseSlot *slot = projection->cases == NULL ? NULL :
+		bank_projected_cases_lookup(projection->cases, *id);
 
 	return slot == NULL ? NULL : slot->projected;
 }
 
 /* See projection.h. */
-BankProjectedTransfer *
-bank_projection_first_transfer(const BankProjection *projection)
+BankProjectedCase *
+bank_projection_first_case(const BankProjection *projection)
 {
-	return projection->first_transfer;
+	return projection->first_case;
 }
 
 /* See projection.h. */

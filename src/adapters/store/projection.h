@@ -1,13 +1,13 @@
 /*
  * projection.h
- *		From events to accounts, holds and transfers, in memory: the one way read models are
+ *		From events to accounts, holds and cases, in memory: the one way read models are
  *		made, used by the trigger, by bank_rebuild and by bank_verify.
  */
 #ifndef BANK_STORE_PROJECTION_H
 #define BANK_STORE_PROJECTION_H
 
+#include "adapters/store/cases.h"
 #include "domain/hold.h"
-#include "domain/transfer.h"
 
 #include "lib/pairingheap.h"
 #include "utils/palloc.h"
@@ -34,14 +34,14 @@ typedef struct BankProjectedHold
 	struct BankProjectedHold *next; /* in the order of first touch */
 } BankProjectedHold;
 
-/* A transfer that the events touch. */
-typedef struct BankProjectedTransfer
+/* A case (cases.h) that the events touch. */
+typedef struct BankProjectedCase
 {
-	bool		seen;			/* for the use of whoever walks over the transfers */
+	bool		seen;			/* for the use of whoever walks over the cases */
 	int64_t		old_version;	/* version when it was loaded; 0: it was not there */
-	BankTransfer transfer;
-	struct BankProjectedTransfer *next; /* in the order of first touch */
-} BankProjectedTransfer;
+	BankCase	state;
+	struct BankProjectedCase *next; /* in the order of first touch */
+} BankProjectedCase;
 
 /* A movement or hold whose business time lies before that of an earlier one of the stream. */
 typedef struct BankBackdated
@@ -64,7 +64,7 @@ typedef void (*BankProjectionBackdated) (const BankBackdated *movement, void *ar
 
 /*
  * The holds before the first event: one by its identifier; and the open ones of an
- * account that expire first, up to max of them; and the transfers before it.
+ * account that expire first, up to max of them; and the cases before it.
  * Without, there are none before.
  */
 typedef struct BankProjectionStored
@@ -72,7 +72,7 @@ typedef struct BankProjectionStored
 	bool		(*find) (const BankUuid *hold_id, BankHold *hold);
 	int			(*open) (const BankUuid *account_id, int max, BankUuid *hold_ids,
 						 int64_t *expiries);
-	bool		(*transfer) (const BankUuid *transfer_id, BankTransfer *transfer);
+	bool		(*find_case) (BankCaseKind kind, const BankUuid *id, BankCase *c);
 } BankProjectionStored;
 
 extern BankProjection *bank_projection_create(MemoryContext context, BankProjectionLoad load,
@@ -90,10 +90,10 @@ extern BankProjectedHold *bank_projection_find_hold(BankProjection *projection,
 /* The hold touched first; follow next for the others. */
 extern BankProjectedHold *bank_projection_first_hold(const BankProjection *projection);
 
-/* The same for transfers. */
-extern BankProjectedTransfer *bank_projection_find_transfer(BankProjection *projection,
+/* The same for cases. */
+extern BankProjectedCase *bank_projection_find_case(BankProjection *projection,
 															const BankUuid *id);
-extern BankProjectedTransfer *bank_projection_first_transfer(const BankProjection *projection);
+extern BankProjectedCase *bank_projection_first_case(const BankProjection *projection);
 
 /* The account touched first; follow next for the others. */
 extern BankProjected *bank_projection_first(const BankProjection *projection);

@@ -66,20 +66,14 @@ bank_rebuild_remove_hold(const BankHold *stored,
 	(*repaired)++;
 }
 
-/* The same for a transfer. */
+/* The same for a case. */
 static void
-bank_rebuild_remove_transfer(const BankTransfer *stored,
-							 const BankProjectedTransfer *projected pg_attribute_unused(),
-							 void *argument)
+bank_rebuild_remove_case(const BankCase *stored,
+						 const BankProjectedCase *projected pg_attribute_unused(), void *argument)
 {
-	static BankPlan plan = {
-		.text = "DELETE FROM bank.transfers WHERE transfer_id OPERATOR(pg_catalog.=) $1",
-		.nargs = 1, .types = {UUIDOID}
-	};
-	Datum		values[] = {bank_uuid_datum(&stored->id)};
 	int64	   *repaired = argument;
 
-	bank_plan_execute(&plan, values, NULL, false);
+	bank_case_delete(stored);
 	(*repaired)++;
 }
 
@@ -142,14 +136,14 @@ bank_rebuild_holds(const BankReplay *replay, MemoryContext row)
 	return added;
 }
 
-/* Write the transfers that are not stored as they should be; returns how many. */
+/* Write the cases that are not stored as they should be; returns how many. */
 static int64
-bank_rebuild_transfers(const BankReplay *replay, MemoryContext row)
+bank_rebuild_cases(const BankReplay *replay, MemoryContext row)
 {
-	BankProjectedTransfer *projected;
+	BankProjectedCase *projected;
 	int64		added = 0;
 
-	for (projected = bank_projection_first_transfer(replay->projection); projected != NULL;
+	for (projected = bank_projection_first_case(replay->projection); projected != NULL;
 		 projected = projected->next)
 	{
 		MemoryContext caller;
@@ -157,7 +151,7 @@ bank_rebuild_transfers(const BankReplay *replay, MemoryContext row)
 		if (projected->seen)
 			continue;
 		caller = MemoryContextSwitchTo(row);
-		bank_transfer_row_insert(&projected->transfer);
+		bank_case_insert(&projected->state);
 		MemoryContextSwitchTo(caller);
 		MemoryContextReset(row);
 		added++;
@@ -172,7 +166,7 @@ bank_rebuild_sequences(const BankReplay *replay)
 	int64		position = 0;
 	int64		serial = 0;
 	BankProjected *projected;
-	BankProjectedTransfer *transfer;
+	BankProjectedCase *touched;
 
 	for (projected = bank_projection_first(replay->projection); projected != NULL;
 		 projected = projected->next)
@@ -182,9 +176,9 @@ bank_rebuild_sequences(const BankReplay *replay)
 		position = Max(position, projected->account.position);
 		serial = Max(serial, bank_account_number_serial(number, strlen(number)));
 	}
-	for (transfer = bank_projection_first_transfer(replay->projection); transfer != NULL;
-		 transfer = transfer->next)
-		position = Max(position, transfer->transfer.position);
+	for (touched = bank_projection_first_case(replay->projection); touched != NULL;
+		 touched = touched->next)
+		position = Max(position, bank_case_position(&touched->state));
 	if (position > 0)
 		bank_store_pass_position(position);
 	if (serial > 0)
@@ -205,9 +199,9 @@ bank_sql_rebuild(PG_FUNCTION_ARGS)
 	bool		nulls[3] = {false};
 	int64		repaired = 0;
 	int64		removed_holds = 0;
-	int64		removed_transfers = 0;
+	int64		removed_cases = 0;
 	int64		added_holds;
-	int64		added_transfers;
+	int64		added_cases;
 	int64		added = 0;
 	int64		accounts;
 
@@ -228,7 +222,7 @@ bank_sql_rebuild(PG_FUNCTION_ARGS)
 	bank_rebuild_refuse_flaws(&replay);
 	bank_replay_compare_accounts(&replay, bank_rebuild_remove, &repaired);
 	bank_replay_compare_holds(&replay, bank_rebuild_remove_hold, &removed_holds);
-	bank_replay_compare_transfers(&replay, bank_rebuild_remove_transfer, &removed_transfers);
+	bank_replay_compare_cases(&replay, bank_rebuild_remove_case, &removed_cases);
 	backdated = bank_replay_stored_backdated();
 	PopActiveSnapshot();
 
@@ -251,9 +245,9 @@ bank_sql_rebuild(PG_FUNCTION_ARGS)
 	}
 	added = Max(repaired, added);
 	added_holds = bank_rebuild_holds(&replay, row);
-	added_transfers = bank_rebuild_transfers(&replay, row);
+	added_cases = bank_rebuild_cases(&replay, row);
 	repaired = added + Max(removed_holds, added_holds) +
-		Max(removed_transfers, added_transfers) + bank_rebuild_backdated(&replay, backdated);
+		Max(removed_cases, added_cases) + bank_rebuild_backdated(&replay, backdated);
 	bank_rebuild_sequences(&replay);
 	accounts = bank_projection_size(replay.projection);
 	bank_progress_end();

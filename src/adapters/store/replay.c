@@ -65,7 +65,8 @@ bank_replay_flawed(BankReplay *replay, const BankEvent *event, const BankUuid *a
 		if (flaw->count++ == 0)
 			snprintf(flaw->first, sizeof(flaw->first), "position %" PRId64 ", %s %s: %s",
 					 event->position,
-					 bank_event_is_transfer(event->type) ? "transfer" : "account", id,
+					 !bank_event_is_case(event->type) ? "account" :
+					 bank_case_name(bank_case_kind(event->type)), id,
 					 bank_flaw_text(1U << bit));
 		flaws &= ~(1U << bit);
 	}
@@ -195,7 +196,8 @@ typedef struct BankComparison
 	BankReplay *replay;
 	BankReplayDifference difference;
 	BankReplayHoldDifference hold_difference;
-	BankReplayTransferDifference transfer_difference;
+	BankCaseKind kind;
+	BankReplayCaseDifference case_difference;
 	void	   *argument;
 } BankComparison;
 
@@ -292,47 +294,31 @@ bank_replay_compare_holds(BankReplay *replay, BankReplayHoldDifference differenc
 	bank_replay_rows(&plan, bank_replay_stored_hold, &comparison);
 }
 
-/* Are two transfers the same in every column? */
-static bool
-bank_transfer_same(const BankTransfer *a, const BankTransfer *b)
-{
-	return bank_uuid_equal(&a->id, &b->id) && a->version == b->version && a->state == b->state &&
-		a->position == b->position && a->recorded_at == b->recorded_at &&
-		a->created_at == b->created_at && a->captured == b->captured &&
-		a->has_account == b->has_account && bank_uuid_equal(&a->account_id, &b->account_id) &&
-		a->amount == b->amount && memcmp(a->currency, b->currency, 3) == 0 &&
-		a->deadline == b->deadline && strcmp(a->participant, b->participant) == 0 &&
-		strcmp(a->house_code, b->house_code) == 0 && strcmp(a->destination, b->destination) == 0 &&
-		strcmp(a->code, b->code) == 0 && strcmp(a->reason, b->reason) == 0;
-}
-
-/* Row visitor: one stored transfer. */
+/* Row visitor: one stored case. */
 static void
-bank_replay_stored_transfer(HeapTuple row, TupleDesc desc, void *argument)
+bank_replay_stored_case(HeapTuple row, TupleDesc desc, void *argument)
 {
 	BankComparison *comparison = argument;
-	BankTransfer stored;
-	BankProjectedTransfer *projected;
+	BankCase	stored;
+	BankProjectedCase *projected;
 
-	bank_transfer_from_row(row, desc, &stored);
-	projected = bank_projection_find_transfer(comparison->replay->projection, &stored.id);
-	if (projected != NULL && bank_transfer_same(&stored, &projected->transfer))
+	bank_case_from_row(comparison->kind, row, desc, &stored);
+	projected = bank_projection_find_case(comparison->replay->projection, bank_case_id(&stored));
+	if (projected != NULL && projected->state.kind == stored.kind &&
+		bank_case_same(&stored, &projected->state))
 		projected->seen = true;
 	else
-		comparison->transfer_difference(&stored, projected, comparison->argument);
+		comparison->case_difference(&stored, projected, comparison->argument);
 }
 
-/* The same for bank.transfers. */
+/* The same for bank.transfers and bank.approvals. */
 void
-bank_replay_compare_transfers(BankReplay *replay, BankReplayTransferDifference difference,
-							  void *argument)
+bank_replay_compare_cases(BankReplay *replay, BankReplayCaseDifference difference, void *argument)
 {
-	static BankPlan plan = {
-		.text = "SELECT " BANK_TRANSFER_COLUMNS " FROM bank.transfers"
-	};
 	BankComparison comparison = {
-		.replay = replay, .transfer_difference = difference, .argument = argument
+		.replay = replay, .case_difference = difference, .argument = argument
 	};
 
-	bank_replay_rows(&plan, bank_replay_stored_transfer, &comparison);
+	for (comparison.kind = 0; comparison.kind < BANK_CASE_KINDS; comparison.kind++)
+		bank_replay_rows(bank_case_all(comparison.kind), bank_replay_stored_case, &comparison);
 }

@@ -47,13 +47,11 @@ typedef void (*BankReplayDifference) (const BankAccount *stored, const BankProje
 typedef void (*BankReplayHoldDifference) (const BankHold *stored,
 										  const BankProjectedHold *projected, void *argument);
 
-typedef void (*BankReplayTransferDifference) (const BankTransfer *stored,
-											  const BankProjectedTransfer *projected,
-											  void *argument);
+typedef void (*BankReplayCaseDifference) (const BankCase *stored,
+										  const BankProjectedCase *projected, void *argument);
 
-extern void bank_replay_compare_transfers(BankReplay *replay,
-										  BankReplayTransferDifference difference,
-										  void *argument);
+extern void bank_replay_compare_cases(BankReplay *replay, BankReplayCaseDifference difference,
+									  void *argument);
 extern void bank_replay_compare_holds(BankReplay *replay, BankReplayHoldDifference difference,
 									  void *argument);
 extern void bank_replay_compare_accounts(BankReplay *replay, BankReplayDifference difference,

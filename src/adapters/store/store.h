@@ -9,6 +9,7 @@
 #define BANK_STORE_STORE_H
 
 #include "adapters/pg_compat.h"
+#include "domain/approval.h"
 #include "domain/hold.h"
 #include "domain/transfer.h"
 
@@ -138,6 +139,9 @@ extern void bank_event_to_values(const BankEvent *event, Datum *values, bool *nu
 extern void bank_event_rows_insert_spi(BankEvent *const *events, int n);
 extern Jsonb *bank_event_data(const BankEvent *event);
 
+#define BANK_TIME_TEXT 64
+extern void bank_time_text(TimestampTz time, char text[BANK_TIME_TEXT]);
+
 /* hold_rows.c */
 #define BANK_HOLD_COLUMNS \
 	"hold_id, account_id, amount, captured, expires_at, created_at, created_version, " \
@@ -174,6 +178,16 @@ extern void bank_transfer_from_row(HeapTuple row, TupleDesc desc, BankTransfer *
 extern void bank_transfer_row_insert(const BankTransfer *transfer);
 extern bool bank_transfer_row_update(const BankTransfer *transfer, int64 old_version);
 extern bool bank_transfer_lock_name(const BankUuid *transfer_id, bool dont_wait);
+
+/* approval_rows.c */
+#define BANK_APPROVAL_COLUMNS \
+	"request_id, version, position, recorded_at, created_at, expires_at, amount, state, " \
+	"currency, account_id"
+
+extern void bank_approval_from_row(HeapTuple row, TupleDesc desc, BankApproval *approval);
+extern void bank_approval_row_insert(const BankApproval *approval);
+extern bool bank_approval_row_update(const BankApproval *approval, int64 old_version);
+extern bool bank_approval_find(const BankUuid *request_id, BankApproval *approval);
 
 /* event_insert.c */
 extern void bank_event_rows_insert(BankEvent *const *events, int n);

@@ -215,7 +215,8 @@ bank_store_identifier_taken(const BankUuid *account_id)
 {
 	static BankPlan plan = {
 		.text = "SELECT 1 FROM bank.accounts WHERE account_id OPERATOR(pg_catalog.=) $1 UNION ALL "
-		"SELECT 1 FROM bank.transfers WHERE transfer_id OPERATOR(pg_catalog.=) $1",
+		"SELECT 1 FROM bank.transfers WHERE transfer_id OPERATOR(pg_catalog.=) $1 UNION ALL "
+		"SELECT 1 FROM bank.approvals WHERE request_id OPERATOR(pg_catalog.=) $1",
 		.nargs = 1, .types = {UUIDOID}
 	};
 	Datum		values[] = {bank_uuid_datum(account_id)};

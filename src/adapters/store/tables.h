@@ -1,8 +1,8 @@
 /*
  * tables.h
  *		Column numbers of the tables in schema bank, as created by sql/events.sql,
- *		sql/accounts.sql, sql/holds.sql and sql/transfers.sql. Columns are only ever added at
- *		the end.
+ *		sql/accounts.sql, sql/holds.sql, sql/transfers.sql and sql/approvals.sql. Columns are
+ *		only ever added at the end.
  */
 #ifndef BANK_STORE_TABLES_H
 #define BANK_STORE_TABLES_H
@@ -97,6 +97,28 @@ enum
 	Anum_transfer_account_id,
 	Anum_transfer_deadline,
 	Natts_transfer = Anum_transfer_deadline
+};
+
+enum
+{
+	Anum_approval_request_id = 1,
+	Anum_approval_version,
+	Anum_approval_position,
+	Anum_approval_recorded_at,
+	Anum_approval_created_at,
+	Anum_approval_expires_at,
+	Anum_approval_amount,
+	Anum_approval_state,
+	Anum_approval_currency,
+	Anum_approval_account_id,
+	Natts_approval = Anum_approval_account_id
+};
+
+enum
+{
+	Anum_threshold_currency = 1,
+	Anum_threshold_threshold,
+	Anum_threshold_expires_in
 };
 
 #endif							/* BANK_STORE_TABLES_H */

@@ -192,23 +192,6 @@ bank_store_lock_transfer(const BankUuid *transfer_id, BankTransfer *transfer)
 }
 
 /* See ports/event_store.h. */
-void
-bank_store_last_event(const BankTransfer *transfer, BankEvent *event)
-{
-	static BankPlan plan = {
-		.text = "SELECT " BANK_EVENT_COLUMNS " FROM bank.events "
-		"WHERE aggregate_id OPERATOR(pg_catalog.=) $1 AND version OPERATOR(pg_catalog.=) $2",
-		.nargs = 2, .types = {UUIDOID, INT8OID}
-	};
-	Datum		values[] = {bank_uuid_datum(&transfer->id), Int64GetDatum(transfer->version)};
-
-	if (bank_plan_execute(&plan, values, NULL, false) != 1)
-		elog(ERROR, "the last event of a transfer is missing");
-	bank_event_from_row(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, event);
-	SPI_freetuptable(SPI_tuptable);
-}
-
-/* See ports/event_store.h. */
 bool
 bank_store_find_participant(const char *name, int64_t *deadline,
 							char house_code[BANK_HOUSE_CODE_TEXT])
@@ -266,14 +249,14 @@ bank_store_settle_transfer(const BankUuid *transfer_id)
 
 /* See ports/event_store.h. */
 const void *
-bank_store_correlate(const void *metadata, const BankUuid *id)
+bank_store_relate(const void *metadata, const char *member, const BankUuid *id)
 {
 	char		text[BANK_UUID_TEXT];
 	Datum		own;
 
 	bank_uuid_format(id, text);
 	own = DirectFunctionCall1(jsonb_in,
-							  CStringGetDatum(psprintf("{\"correlation_id\":\"%s\"}", text)));
+							  CStringGetDatum(psprintf("{\"%s\":\"%s\"}", member, text)));
 	return metadata == NULL ? DatumGetPointer(own) :
 		DatumGetPointer(DirectFunctionCall2(jsonb_concat, own, PointerGetDatum(metadata)));
 }

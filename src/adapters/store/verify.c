@@ -140,6 +140,56 @@ static const struct
 		}
 	},
 	{
+		"approvals_carried_out_once",
+		{
+			.text = "SELECT pg_catalog.count(*), pg_catalog.concat("
+			"'the event of request ', (pg_catalog.array_agg(s.request_id))[1], "
+			"' is missing, or another one''s') "
+			"FROM (SELECT e.aggregate_id AS request_id, "
+			"(e.data OPERATOR(pg_catalog.->>) 'result_aggregate_id')::pg_catalog.uuid AS id, "
+			"(e.data OPERATOR(pg_catalog.->>) 'result_version')::pg_catalog.int8 AS version "
+			"FROM bank.approvals AS a JOIN bank.events AS e "
+			"ON e.aggregate_id OPERATOR(pg_catalog.=) a.request_id "
+			"AND e.version OPERATOR(pg_catalog.=) 2 "
+			"WHERE a.state OPERATOR(pg_catalog.=) 'granted') AS s "
+			"LEFT JOIN bank.events AS r ON r.aggregate_id OPERATOR(pg_catalog.=) s.id "
+			"AND r.version OPERATOR(pg_catalog.=) s.version "
+			"WHERE r.metadata OPERATOR(pg_catalog.->>) 'causation_id' "
+			"IS DISTINCT FROM COALESCE((SELECT "
+			"q.data OPERATOR(pg_catalog.#>>) '{command,metadata,causation_id}' "
+			"FROM bank.events AS q WHERE q.aggregate_id OPERATOR(pg_catalog.=) s.request_id "
+			"AND q.version OPERATOR(pg_catalog.=) 1), s.request_id::pg_catalog.text)"
+		}
+	},
+	{
+		"approved_by_another",
+		{
+			.text = "SELECT pg_catalog.count(*), pg_catalog.concat("
+			"'request ', (pg_catalog.array_agg(a.request_id))[1], "
+			"' was approved by who had made it') "
+			"FROM bank.approvals AS a JOIN bank.events AS r "
+			"ON r.aggregate_id OPERATOR(pg_catalog.=) a.request_id "
+			"AND r.version OPERATOR(pg_catalog.=) 1 "
+			"JOIN bank.events AS d ON d.aggregate_id OPERATOR(pg_catalog.=) a.request_id "
+			"AND d.version OPERATOR(pg_catalog.=) 2 "
+			"LEFT JOIN bank.actors AS w ON w.actor_id OPERATOR(pg_catalog.=) r.actor_id "
+			"LEFT JOIN bank.actors AS b ON b.actor_id OPERATOR(pg_catalog.=) d.actor_id "
+			"WHERE a.state OPERATOR(pg_catalog.=) 'granted' "
+			"AND (w.actor_id IS NULL OR b.actor_id IS NULL OR "
+			"(w.session_user_name OPERATOR(pg_catalog.=) b.session_user_name "
+			"AND w.subject OPERATOR(pg_catalog.=) b.subject))"
+		}
+	},
+	{
+		"actors_known",
+		{
+			.text = "SELECT pg_catalog.count(*), pg_catalog.concat("
+			"'actor ', pg_catalog.min(e.actor_id), ' is not in bank.actors') "
+			"FROM bank.events AS e WHERE e.actor_id IS NOT NULL AND NOT EXISTS ("
+			"SELECT FROM bank.actors AS a WHERE a.actor_id OPERATOR(pg_catalog.=) e.actor_id)"
+		}
+	},
+	{
 		"one_outcome_per_idempotency_key",
 		{
 			.text = "SELECT pg_catalog.count(*), pg_catalog.concat("
@@ -284,47 +334,49 @@ bank_verify_holds(BankReplay *replay, BankFinding *finding)
 	}
 }
 
-/* Difference callback: a stored transfer that is not what the events say. */
+/* Difference callback: a stored case that is not what the events say. */
 static void
-bank_verify_transfer_difference(const BankTransfer *stored,
-								const BankProjectedTransfer *projected, void *argument)
+bank_verify_case_difference(const BankCase *stored, const BankProjectedCase *projected,
+							void *argument)
 {
 	BankFinding *finding = argument;
 
 	if (finding->failures++ == 0)
 	{
+		const char *name = bank_case_name(stored->kind);
 		char		id[BANK_UUID_TEXT];
 
-		bank_uuid_format(&stored->id, id);
+		bank_uuid_format(bank_case_id(stored), id);
 		snprintf(finding->detail, sizeof(finding->detail), projected == NULL ?
-				 "transfer %s has a row in bank.transfers but no events" :
-				 "transfer %s is not in bank.transfers what the events say", id);
+				 "%s %s has a row in bank.%ss but no events" :
+				 "%s %s is not in bank.%ss what the events say", name, id, name);
 	}
 	if (projected != NULL)
 	{
-		BankProjectedTransfer *mark = unconstify(BankProjectedTransfer *, projected);
+		BankProjectedCase *mark = unconstify(BankProjectedCase *, projected);
 
 		mark->seen = true;
 	}
 }
 
-/* Are the stored transfers what the events say? */
+/* Are the stored cases what the events say? */
 static void
-bank_verify_transfers(BankReplay *replay, BankFinding *finding)
+bank_verify_cases(BankReplay *replay, BankFinding *finding)
 {
-	BankProjectedTransfer *projected;
+	BankProjectedCase *projected;
 
-	bank_replay_compare_transfers(replay, bank_verify_transfer_difference, finding);
-	for (projected = bank_projection_first_transfer(replay->projection); projected != NULL;
+	bank_replay_compare_cases(replay, bank_verify_case_difference, finding);
+	for (projected = bank_projection_first_case(replay->projection); projected != NULL;
 		 projected = projected->next)
 	{
+		const char *name = bank_case_name(projected->state.kind);
 		char		id[BANK_UUID_TEXT];
 
 		if (projected->seen || finding->failures++ > 0)
 			continue;
-		bank_uuid_format(&projected->transfer.id, id);
+		bank_uuid_format(bank_case_id(&projected->state), id);
 		snprintf(finding->detail, sizeof(finding->detail),
-				 "transfer %s has events but no row in bank.transfers", id);
+				 "%s %s has events but no row in bank.%ss", name, id, name);
 	}
 }
 
@@ -349,7 +401,7 @@ bank_verify_read_models(BankReplay *replay, bool repairable, BankFinding *findin
 				 "account %s has events but no row in bank.accounts", id);
 	}
 	bank_verify_holds(replay, finding);
-	bank_verify_transfers(replay, finding);
+	bank_verify_cases(replay, finding);
 	stored = bank_replay_stored_backdated();
 	if ((stored.count != replay->backdated.count || stored.hash != replay->backdated.hash) &&
 		finding->failures++ == 0)
