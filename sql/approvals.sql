@@ -130,13 +130,14 @@ COMMENT ON FUNCTION @extschema@.bank_reject(uuid, text, bigint, text, timestampt
 REVOKE ALL ON FUNCTION @extschema@.bank_reject(uuid, text, bigint, text, timestamptz, jsonb) FROM PUBLIC;
 
 CREATE FUNCTION @extschema@.bank_set_approval_threshold(threshold @extschema@.bank_money, expires_in interval DEFAULT '7 days') RETURNS void
-  LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'bank_sql_set_approval_threshold';
+  LANGUAGE c VOLATILE SECURITY DEFINER PARALLEL UNSAFE
+  SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'bank_sql_set_approval_threshold';
 COMMENT ON FUNCTION @extschema@.bank_set_approval_threshold(@extschema@.bank_money, interval) IS
   'From now on commands of tellers that move or reserve more than this of its currency have to be approved by somebody else, within expires_in. Errors: BK008, BK016, BK021.';
 REVOKE ALL ON FUNCTION @extschema@.bank_set_approval_threshold(@extschema@.bank_money, interval) FROM PUBLIC;
 
 CREATE FUNCTION @extschema@.bank_remove_approval_threshold(currency text) RETURNS boolean
-  LANGUAGE sql VOLATILE STRICT SECURITY DEFINER PARALLEL UNSAFE
+  LANGUAGE sql VOLATILE SECURITY DEFINER PARALLEL UNSAFE
   SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
   WITH removed AS (DELETE FROM bank.approval_thresholds AS t WHERE t.currency = bank_remove_approval_threshold.currency RETURNING 1)
