@@ -116,9 +116,25 @@ SELECT bool_or(e ~ 'Index Scan using accounts_pkey') AS by_index, bool_or(e ~ 'S
 FROM explained($$SELECT balance FROM bank_accounts WHERE account_id = '00000000-0000-7000-8000-000000000001'$$) AS e;
 -- Who has done it.
 SELECT event_type, actor - 'application_name' AS actor FROM bank_events WHERE event_type <> 'account.created' ORDER BY position;
+-- Within one session: a role that gets another name.
+SET SESSION AUTHORIZATION regress_banking_bob;
+SELECT balance FROM bank_deposit(a(1), '1 HTG');
+RESET SESSION AUTHORIZATION;
+ALTER ROLE regress_banking_bob RENAME TO regress_banking_robert;
+SET SESSION AUTHORIZATION regress_banking_robert;
+SELECT balance FROM bank_deposit(a(1), '1 HTG');
+RESET SESSION AUTHORIZATION;
+SELECT actor ->> 'session_user' AS actor FROM bank_events ORDER BY position DESC LIMIT 2;
 SELECT * FROM bank_verify() WHERE NOT ok;
 
 DROP EXTENSION banking;
 SET banking.allow_drop = on;
+-- And a ledger that is made again.
+SELECT balance FROM bank_deposit(a(1), '1 HTG');
 DROP EXTENSION banking CASCADE;
-DROP ROLE regress_banking_tellers, regress_banking_alice, regress_banking_bob, regress_banking_carol, regress_banking_customers;
+CREATE EXTENSION banking;
+SELECT count(account_id) FROM bank_create_account(a(100), 'COURANT', 'HTG', account_id => a(1));
+SELECT balance FROM bank_deposit(a(1), '1 HTG');
+SELECT event_type, actor ->> 'session_user' = session_user AS by_me FROM bank_events ORDER BY position;
+DROP EXTENSION banking CASCADE;
+DROP ROLE regress_banking_tellers, regress_banking_alice, regress_banking_robert, regress_banking_carol, regress_banking_customers;

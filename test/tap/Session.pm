@@ -15,7 +15,8 @@ use Time::HiRes qw(sleep time);
 
 $SIG{PIPE} = 'IGNORE';
 
-# Connect; undef when the server does not let us in (yet). Options: settings => { name => value }.
+# Connect; undef when the server does not let us in (yet). Options: user; application_name; settings =>
+# { name => value }. What is connected to has the directory of its socket as host, and a port.
 sub new
 {
 	my ($class, $node, $database, %options) = @_;
@@ -28,12 +29,13 @@ sub new
 		buffer   => '' }, $class;
 
 	return unless $socket;
+	my %settings   = %{ $options{settings} // {} };
 	my %parameters = (
-		user     => $ENV{PGUSER} // scalar(getpwuid($<)),
+		user     => $options{user} // $ENV{PGUSER} // scalar(getpwuid($<)),
 		database => $database,
-		options  => join(' ',
-			map { "-c $_=" . $options{settings}->{$_} =~ s/ /\\ /gr }
-			sort keys %{ $options{settings} // {} }));
+		defined $options{application_name} ? (application_name => $options{application_name}) : ());
+	$parameters{options} = join(' ', map { "-c $_=" . $settings{$_} =~ s/ /\\ /gr } sort keys %settings)
+	  if %settings;
 	my $startup =
 	  pack('N', 196_608) . join('', map { "$_\0$parameters{$_}\0" } sort keys %parameters) . "\0";
 	$self->put(pack('N', 4 + length($startup)) . $startup);
@@ -64,6 +66,24 @@ sub start
 	utf8::encode($sql) if utf8::is_utf8($sql);
 	$self->{answer} = undef;
 	$self->put('Q' . pack('N', 5 + length($sql)) . "$sql\0");
+	return;
+}
+
+# The same by the extended protocol, with values for $1, $2, ...; undef is null. Of a statement with a name
+# only the first call sends the text.
+sub start_bound
+{
+	my ($self, $name, $sql, @values) = @_;
+	my $message = sub { my ($type, $body) = @_; return $type . pack('N', 4 + length($body)) . $body; };
+	my $bytes   = '';
+
+	utf8::encode($_) foreach grep { defined && utf8::is_utf8($_) } $sql, @values;
+	$bytes .= $message->('P', "$name\0$sql\0" . pack('n', 0)) unless $self->{prepared}->{$name};
+	$self->{prepared}->{$name} = 1 if length($name) > 0;
+	$bytes .= $message->('B', "\0$name\0" . pack('nn', 0, scalar(@values))
+		  . join('', map { defined ? pack('N/a*', $_) : pack('N', 0xFFFFFFFF) } @values) . pack('n', 0));
+	$self->{answer} = undef;
+	$self->put($bytes . $message->('E', "\0" . pack('N', 0)) . $message->('S', ''));
 	return;
 }
 
@@ -160,6 +180,15 @@ sub run
 	my ($self, $sql) = @_;
 
 	$self->start($sql);
+	return $self->await(180) // { lost => 1 };
+}
+
+# The same by the extended protocol.
+sub run_bound
+{
+	my ($self, @statement) = @_;
+
+	$self->start_bound(@statement);
 	return $self->await(180) // { lost => 1 };
 }
 

@@ -6,7 +6,10 @@
  * owner whose customer it was. The same one may have several rows: nobody waits for
  * another session, and none is looked for beyond what the snapshot shows.
  *
- * The last one is remembered; not beyond the end of a (sub)transaction that may take its row back.
+ * The last one is remembered, under all that can change while a session lasts: the role can get
+ * another name, the ledger be dropped and made again by somebody else. Not beyond the end of a
+ * (sub)transaction that may take its row back.
+ *
  * No locks. Must be called inside a BankSession.
  */
 #include "postgres.h"
@@ -16,19 +19,23 @@
 #include "ports/principal.h"
 
 #include "access/xact.h"
+#include "catalog/namespace.h"
 #include "catalog/pg_type.h"
+#include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
+#include "utils/lsyscache.h"
 #include "utils/memutils.h"
 
-/* Application names and subjects are kept up to this length. */
+/* Subjects are kept up to this many bytes, less one. */
 #define BANK_ACTOR_TEXT 256
 
-/* Who it is. Texts are "" for none. */
+/* Who it is, in which bank.actors. Texts are "" for none. */
 typedef struct BankActor
 {
-	Oid			session_user;
+	Oid			table;
+	char		session_user[NAMEDATALEN];
 	bool		has_owner;
 	BankUuid	owner_id;
 	char		subject[BANK_ACTOR_TEXT];
@@ -63,11 +70,15 @@ bank_actor_find(BankActor *actor)
 {
 	const char *subject = bank_principal_subject();
 	const char *application = GetConfigOption("application_name", true, false);
+	char	   *name = GetUserNameFromId(GetSessionUserId(), true);
 
 	memset(actor, 0, sizeof(*actor));
-	actor->session_user = GetSessionUserId();
+	actor->table = get_relname_relid("actors", get_namespace_oid("bank", false));
+	if (name != NULL)
+		strlcpy(actor->session_user, name, sizeof(actor->session_user));
 	if (subject != NULL)
-		strlcpy(actor->subject, subject, sizeof(actor->subject));
+		memcpy(actor->subject, subject,
+			   pg_mbcliplen(subject, (int) strlen(subject), sizeof(actor->subject) - 1));
 	if (application != NULL)
 		strlcpy(actor->application, application, sizeof(actor->application));
 	if (bank_principal_is_customer())
@@ -92,13 +103,12 @@ bank_actor_row(const BankActor *actor)
 		"VALUES ($1, $2, $3, $4) RETURNING actor_id",
 		.nargs = 4, .types = {TEXTOID, TEXTOID, TEXTOID, UUIDOID}
 	};
-	char	   *name = GetUserNameFromId(actor->session_user, true);
 	Datum		values[4];
 	char		nulls[4] = {' ', ' ', ' ', actor->has_owner ? ' ' : 'n'};
 	int32		id;
 	bool		isnull;
 
-	values[0] = CStringGetTextDatum(name == NULL ? "" : name);
+	values[0] = CStringGetTextDatum(actor->session_user);
 	values[1] = CStringGetTextDatum(actor->application);
 	values[2] = CStringGetTextDatum(actor->subject);
 	values[3] = bank_uuid_datum(&actor->owner_id);
