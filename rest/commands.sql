@@ -204,7 +204,14 @@ DECLARE
   body json;
   headers jsonb := '[]';
 BEGIN
-  IF command = 'create_account' THEN
+  IF answer ->> 'event_type' = 'approval.requested' THEN
+    status := 202;
+    body := json_build_object(
+      'request_id', answer -> 'request_id', 'event_type', answer -> 'event_type',
+      'account_id', answer -> 'account_id', 'amount', answer -> 'amount',
+      'currency', answer -> 'currency', 'position', answer -> 'position',
+      'recorded_at', answer -> 'recorded_at');
+  ELSIF command = 'create_account' THEN
     body := json_build_object(
       'account_id', answer -> 'account_id', 'account_number', answer -> 'account_number',
       'owner_id', request -> 'owner_id', 'account_type', answer -> 'account_type',
@@ -227,7 +234,7 @@ BEGIN
   END IF;
   RETURN bank_rest.answer(status, body, headers::json);
 END $$;
-COMMENT ON FUNCTION bank_rest.accept(text, jsonb, jsonb, integer) IS 'The answer to an accepted command.';
+COMMENT ON FUNCTION bank_rest.accept(text, jsonb, jsonb, integer) IS 'The answer to an accepted command; 202 to one that waits for somebody else''s approval.';
 
 CREATE FUNCTION bank_api.create_account(bytea) RETURNS json
   LANGUAGE sql VOLATILE

@@ -367,6 +367,22 @@ is(post('deposits', { account_id => $account, amount => '1' }, token => $tess)->
 is(post('withdrawals', { account_id => $account, amount => '1' }, token => $tess)->{status}, 201, 'all the same');
 sql('UPDATE bank_rest.settings SET customers_move_cash = true');
 
+# Above a threshold somebody else has to approve what a teller asks for, also cash that a customer moves.
+sql("SELECT bank_set_approval_threshold('5000 HTG')");
+my %large = (token => $tess, headers => { 'Idempotency-Key' => 'large' });
+my $waiting = post('deposits', { account_id => $account, amount => '5000.01', currency => 'HTG' }, %large);
+is("$waiting->{status} $waiting->{json}{event_type}", '202 approval.requested', 'a large deposit waits for approval');
+is(post('deposits', { account_id => $account, amount => '5000.01', currency => 'HTG' }, %large)->{content}, $waiting->{content},
+	'a retry gets the same answer');
+is(get("accounts/$account", token => $ann)->{json}{balance}, '700.00', 'nothing has moved');
+is(sql("SELECT requested_by FROM bank_pending_approvals"), (Rest::token_parts($tess))[1]{sub}, 'it is known who has asked');
+is(sql("SELECT event_type FROM bank_approve('$waiting->{json}{request_id}')"), 'money.deposited', 'somebody else approves it');
+is(get("accounts/$account", token => $ann)->{json}{balance}, '5700.01', 'and it has');
+is(post('withdrawals', { account_id => $account, amount => '5000.01', currency => 'HTG' }, token => $ann)->{status}, 202,
+	'so does cash that a customer wants');
+is(sql('SELECT event_type FROM bank_approve((SELECT request_id FROM bank_pending_approvals))'), 'money.withdrawn', 'until it is approved');
+sql("SELECT bank_remove_approval_threshold('HTG')");
+
 # Whoever comes by SQL in the role of customers has not what the API's sessions have.
 $node->safe_psql('postgres', 'CREATE ROLE mallory LOGIN; GRANT bank_customer TO mallory');
 foreach my $attempt (
