@@ -124,6 +124,7 @@ typedef struct BankEvent
 	const struct BankTransferTerms *terms;	/* transfer.* of a stream of its own; else NULL */
 	const struct BankApprovalTerms *approval;	/* approval.*; else NULL */
 	const void *metadata;		/* opaque to the rules; NULL: none */
+	int32_t		actor_id;		/* who has appended it; as read from the store, 0: not known */
 } BankEvent;
 
 /* Names of the enumerations, and back; an unknown name gives the ..._UNKNOWN value. */

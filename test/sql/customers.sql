@@ -116,6 +116,10 @@ SELECT bool_or(e ~ 'Index Scan using accounts_pkey') AS by_index, bool_or(e ~ 'S
 FROM explained($$SELECT balance FROM bank_accounts WHERE account_id = '00000000-0000-7000-8000-000000000001'$$) AS e;
 -- Who has done it.
 SELECT event_type, actor - 'application_name' AS actor FROM bank_events WHERE event_type <> 'account.created' ORDER BY position;
+BEGIN;
+DELETE FROM bank.actors;
+SELECT invariant, failures > 0 AS failures FROM bank_verify() WHERE NOT ok;
+ROLLBACK;
 -- Within one session: a role that gets another name.
 SET SESSION AUTHORIZATION regress_banking_bob;
 SELECT balance FROM bank_deposit(a(1), '1 HTG');

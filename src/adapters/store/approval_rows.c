@@ -187,6 +187,6 @@ bank_store_approval_threshold(const char currency[3], int64_t *threshold, int64_
 		table_endscan(scan);
 		UnregisterSnapshot(snapshot);
 	}
-	table_close(table, NoLock);
+	table_close(table, AccessShareLock);
 	return found;
 }

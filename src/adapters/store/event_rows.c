@@ -243,6 +243,7 @@ bank_event_from_values(const Datum *values, const bool *nulls, BankEvent *event)
 		event->peer_balance = DatumGetInt64(VALUE(peer_balance));
 		event->peer_held = IS_NULL(peer_held) ? 0 : DatumGetInt64(VALUE(peer_held));
 	}
+	event->actor_id = IS_NULL(actor_id) ? 0 : DatumGetInt32(VALUE(actor_id));
 	event->has_occurred_at = !IS_NULL(occurred_at);
 	if (event->has_occurred_at)
 		event->occurred_at = DatumGetTimestampTz(VALUE(occurred_at));

@@ -117,6 +117,11 @@ bank_replay_event(HeapTuple row, TupleDesc desc, void *argument)
 	unsigned	flaws;
 
 	bank_event_from_row(row, desc, &event);
+	if (event.actor_id != replay->last_actor && event.actor_id != 0)
+	{
+		(void) hash_search(replay->actors, &event.actor_id, HASH_ENTER, NULL);
+		replay->last_actor = event.actor_id;
+	}
 	flaws = bank_projection_add(replay->projection, &event, &flawed);
 	if (flaws != 0)
 		bank_replay_flawed(replay, &event, flawed, flaws);
@@ -149,7 +154,11 @@ bank_replay_events(BankReplay *replay, MemoryContext context, bool keep_movement
 		.text = "SELECT " BANK_EVENT_COLUMNS " FROM bank.events ORDER BY position"
 	};
 
+	HASHCTL		actors = {.keysize = sizeof(int32), .entrysize = sizeof(int32), .hcxt = context};
+
 	memset(replay, 0, sizeof(*replay));
+	replay->actors = hash_create("banking actors", 64, &actors,
+								 HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 	replay->context = context;
 	replay->keep_movements = keep_movements;
 	replay->projection = bank_projection_create(context, NULL, bank_replay_backdated, replay);
@@ -157,6 +166,34 @@ bank_replay_events(BankReplay *replay, MemoryContext context, bool keep_movement
 	bank_progress_phase(BANK_PHASE_READING_EVENTS);
 	bank_replay_rows(&plan, bank_replay_event, replay);
 	bank_progress_done(replay->events);
+}
+
+/* Row visitor: one actor, whom we know then. */
+static void
+bank_replay_actor(HeapTuple row, TupleDesc desc, void *argument)
+{
+	BankReplay *replay = argument;
+	bool		isnull;
+	int32		actor_id = DatumGetInt32(SPI_getbinval(row, desc, 1, &isnull));
+
+	(void) hash_search(replay->actors, &actor_id, HASH_REMOVE, NULL);
+}
+
+/* How many actors of events are not in bank.actors; *first is one of them. Once only. */
+int64
+bank_replay_unknown_actors(BankReplay *replay, int32 *first)
+{
+	static BankPlan plan = {
+		.text = "SELECT actor_id FROM bank.actors"
+	};
+	HASH_SEQ_STATUS scan;
+	int32	   *actor_id;
+
+	bank_replay_rows(&plan, bank_replay_actor, replay);
+	hash_seq_init(&scan, replay->actors);
+	while ((actor_id = hash_seq_search(&scan)) != NULL)
+		*first = *actor_id;
+	return hash_get_num_entries(replay->actors);
 }
 
 /* Row visitor: one stored back-dated movement. */

@@ -9,6 +9,7 @@
 #include "adapters/store/projection.h"
 
 #include "nodes/pg_list.h"
+#include "utils/hsearch.h"
 
 /* The flaws found, by BankFlaw bit (index: number of the bit), with the first one's sentence. */
 #define BANK_FLAW_BITS 12
@@ -31,12 +32,15 @@ typedef struct BankReplay
 	BankProjection *projection;
 	int64		events;
 	BankFlawCount flaws[BANK_FLAW_BITS];
+	HTAB	   *actors;			/* identifiers of all actors, as int32 */
+	int32		last_actor;
 	BankBackdatedSum backdated; /* what the events say */
 	List	   *movements;		/* BankBackdated *, when asked for */
 	bool		keep_movements;
 	MemoryContext context;
 } BankReplay;
 
+extern int64 bank_replay_unknown_actors(BankReplay *replay, int32 *first);
 extern void bank_replay_events(BankReplay *replay, MemoryContext context, bool keep_movements);
 extern BankBackdatedSum bank_replay_stored_backdated(void);
 
