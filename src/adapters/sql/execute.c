@@ -15,6 +15,7 @@
 #include "adapters/sql/call.h"
 #include "adapters/sql/errors.h"
 #include "adapters/sql/json_command.h"
+#include "adapters/sql/refusal_log.h"
 #include "adapters/store/store.h"
 #include "application/accounts.h"
 #include "application/authority.h"
