@@ -101,6 +101,10 @@ foreach ([ 'authenticator', $claims, "authenticator customers $bob" ],
 # Commands that the ledger refuses; what a customer is not told, the log is.
 is_deeply(lines_of('alice', "SELECT bank_transfer('$own', '$other', '200 HTG')"),
 	[ { event => 'command_refused', code => 'BK004', message => 'Insufficient balance', detail => 'Available: 100.00 HTG' } ], 'a refusal');
+is_deeply(
+	lines_of('alice', "SELECT bank_transfer('$own', '$frozen', '1 HTG')"),
+	[ { event => 'command_refused', code => 'BK002', message => 'Account is not active', detail => "Status: FROZEN (account $frozen)", told => 'BK001' } ],
+	'of a payee');
 
 # In another language, where the server has its translations.
 $node->append_conf('postgresql.conf', "lc_messages = 'C.UTF-8'");
