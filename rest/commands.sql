@@ -270,10 +270,10 @@ CREATE FUNCTION bank_api.transfer(bytea) RETURNS json
   SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
   SELECT bank_rest.run('transfer', $1,
-    '{from_account,to_account,amount,currency,expected_version,metadata}', 'from_account', 201);
+    '{from_account,to_account,to_account_number,amount,currency,expected_version,metadata}', 'from_account', 201);
 END;
 COMMENT ON FUNCTION bank_api.transfer(bytea) IS
-  'POST transfers: {"from_account", "to_account", "amount"[, "currency", "expected_version", "metadata"]} → 201, the receipt of the source.';
+  'POST transfers: {"from_account", "to_account" or "to_account_number", "amount"[, "currency", "expected_version", "metadata"]} → 201, the receipt of the source.';
 
 CREATE FUNCTION bank_api.hold(bytea) RETURNS json
   LANGUAGE sql VOLATILE

@@ -104,6 +104,20 @@ COMMENT ON FUNCTION @extschema@.bank_transfer(uuid, uuid, @extschema@.bank_money
   'Moves money from one account to another of the same currency; either may be a house account. expected_version is the source''s, which then must be a customer''s account. Returns the receipt of the source. Errors: BK001 to BK009, BK015 to BK018, BK021.';
 REVOKE ALL ON FUNCTION @extschema@.bank_transfer(uuid, uuid, @extschema@.bank_money, bigint, text, timestamptz, jsonb) FROM PUBLIC;
 
+CREATE FUNCTION @extschema@.bank_transfer_to_number(
+  from_account uuid,
+  to_account_number text,
+  amount @extschema@.bank_money,
+  expected_version bigint DEFAULT NULL,
+  idempotency_key text DEFAULT NULL,
+  occurred_at timestamptz DEFAULT NULL,
+  metadata jsonb DEFAULT NULL
+) RETURNS @extschema@.bank_receipt
+  LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'bank_sql_transfer_to_number';
+COMMENT ON FUNCTION @extschema@.bank_transfer_to_number(uuid, text, @extschema@.bank_money, bigint, text, timestamptz, jsonb) IS
+  'Moves money from an account to the customer''s account with this number. Errors: BK001 to BK009, BK015 to BK018, BK021.';
+REVOKE ALL ON FUNCTION @extschema@.bank_transfer_to_number(uuid, text, @extschema@.bank_money, bigint, text, timestamptz, jsonb) FROM PUBLIC;
+
 CREATE FUNCTION @extschema@.bank_freeze(
   account_id uuid,
   expected_version bigint DEFAULT NULL,

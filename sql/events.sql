@@ -44,7 +44,7 @@ CREATE TABLE bank.events (
   actor_id integer,
   CONSTRAINT events_pkey PRIMARY KEY (aggregate_id, version),
   CONSTRAINT events_peer_key UNIQUE (peer_id, peer_version),
-  CONSTRAINT events_position_key UNIQUE (position)
+  CONSTRAINT events_position_key UNIQUE (position) WITH (fillfactor = 100)
 );
 ALTER SEQUENCE bank.events_position_seq OWNED BY bank.events.position;
 

@@ -8,6 +8,7 @@ CREATE VIEW bank.profile_rights (object_name, auditor, teller, operator, custome
   ('bank_deposit',                   false, true,  false, false),
   ('bank_withdraw',                  false, true,  false, false),
   ('bank_transfer',                  false, true,  false, true),
+  ('bank_transfer_to_number',        false, true,  false, true),
   ('bank_freeze',                    false, true,  false, false),
   ('bank_unfreeze',                  false, true,  false, false),
   ('bank_close',                     false, true,  false, false),

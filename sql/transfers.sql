@@ -167,9 +167,10 @@ COMMENT ON VIEW bank.transfer_list IS 'What bank_transfers shows.';
 
 CREATE VIEW @extschema@.bank_transfers WITH (security_barrier) AS
   SELECT t.* FROM bank.transfer_list AS t
-  WHERE (SELECT bank.sees_all()) OR EXISTS (
-    SELECT FROM bank.accounts AS a
-    WHERE a.account_id = t.account_id AND a.owner_id = (SELECT bank.current_owner()));
+  WHERE (SELECT bank.sees_all())
+  UNION ALL
+  SELECT t.* FROM bank.accounts AS a JOIN bank.transfer_list AS t ON t.account_id = a.account_id
+  WHERE NOT (SELECT bank.sees_all()) AND a.owner_id = (SELECT bank.current_owner());
 COMMENT ON VIEW @extschema@.bank_transfers IS 'Every transfer to or from another ledger, and how far it is.';
 COMMENT ON COLUMN @extschema@.bank_transfers.transfer_id IS 'Identifier, the same in both ledgers; of one that was sent, also that of its hold.';
 COMMENT ON COLUMN @extschema@.bank_transfers.direction IS 'out: sent by this ledger; in: it came from another one.';

@@ -2,12 +2,15 @@
  * authority.c
  *		What a customer may do with which account.
  *
- * Asked before anything is locked, so that nobody can hold up an account that is not theirs. No
- * locks of its own.
+ * Asked before anything is locked, so that nobody can hold up an account that is not theirs. Locks:
+ * the account to pay into, in the order of its caller.
  */
 #include "application/authority.h"
 
+#include "ports/event_store.h"
 #include "ports/principal.h"
+
+#include <string.h>
 
 /* May the caller act on any account? BK035. */
 bool
@@ -51,13 +54,83 @@ bank_authority_check_own(const BankUuid *account_id, BankError *error)
 	return bank_authority_owns(account_id) || bank_command_not_found(account_id, error);
 }
 
-/* May the caller pay into this account, named so? A customer not into the bank's own. BK001. */
+/* Refuse an account to pay into, in the words of the caller. A customer is told no more. BK001. */
 bool
-bank_authority_check_payee(const BankAccount *account, const BankUuid *account_id,
-						   BankError *error)
+bank_authority_payee_not_found(const BankPayee *payee, BankError *error)
 {
-	return account->opening.type != BANK_TYPE_HOUSE || !bank_principal_is_customer() ||
-		bank_command_not_found(account_id, error);
+	if (payee->number != NULL)
+		bank_error_set(error, BANK_ACCOUNT_NOT_FOUND, "Account number: %s", payee->number);
+	else
+		bank_command_not_found(payee->account_id, error);
+	return bank_principal_is_customer() ?
+		bank_error_hint(error, "There is no such account, or it cannot take this payment.") :
+		false;
+}
+
+/*
+ * Lock an account to pay into. For a customer one that is not there, or is the bank's own, has
+ * version 0 and is refused by bank_authority_decide, after all that its own account does not
+ * allow. BK001.
+ */
+bool
+bank_authority_lock_payee(const BankPayee *payee, BankLocked *locked, BankError *error)
+{
+	BankAccount *account = &locked->account;
+
+	if (!bank_principal_is_customer())
+		return (payee->account_id != NULL &&
+				bank_accounts_lock(payee->account_id, locked, error)) ||
+			bank_authority_payee_not_found(payee, error);
+	memset(locked, 0, sizeof(*locked));
+	if (payee->account_id != NULL && bank_store_lock_account(payee->account_id, account))
+		return true;
+	memset(account, 0, sizeof(*account));
+	if (payee->account_id != NULL)
+		account->id = *payee->account_id;
+	account->next_expiry = BANK_NO_EXPIRY;
+	return true;
+}
+
+/* An account that takes whatever this one pays, in place of the payee's. */
+static void
+bank_authority_any_payee(const BankAccount *account, const BankAccount *payee, BankAccount *any)
+{
+	memset(any, 0, sizeof(*any));
+	any->id = payee->id;
+	any->version = 1;
+	any->status = BANK_STATUS_ACTIVE;
+	memcpy(any->currency, account->currency, sizeof(any->currency));
+	any->limits.balance = BANK_NO_LIMIT;
+	any->next_expiry = BANK_NO_EXPIRY;
+	any->business_at = INT64_MIN;
+	any->opening.type = BANK_TYPE_COURANT;
+}
+
+/* See authority.h. */
+bool
+bank_authority_decide(BankPayment decide, const void *argument, const BankAccount *account,
+					  const BankAccount *payee_account, const BankPayee *payee, BankEvent *event,
+					  BankError *error)
+{
+	bool		there = payee_account->version > 0;
+	BankAccount any;
+	BankError	own;
+
+	if (there && decide(argument, account, payee_account, event, error))
+		return true;
+	if (there && bank_authority_owns(&payee_account->id))
+		return false;
+	bank_authority_any_payee(account, payee_account, &any);
+	if (!decide(argument, account, &any, event, &own))
+	{
+		*error = own;
+		return false;
+	}
+	if (!there)
+		return bank_authority_payee_not_found(payee, error);
+	bank_authority_payee_not_found(payee, &own);
+	bank_error_hide(error, own.code, "%s", own.detail);
+	return bank_error_hint(error, "%s", own.hint);
 }
 
 /* May the caller resolve this hold? A customer only what was made on its behalf. */

@@ -93,24 +93,44 @@ bank_holds_create(const BankUuid *account_id, const BankMoney *amount, const int
  * house account by identifier, or the house account with this code. BK001.
  */
 static bool
-bank_holds_lock(const BankHold *hold, const BankUuid *to_account, const char *house_code,
+bank_holds_lock(const BankHold *hold, const BankPayee *payee, const char *house_code,
 				BankLocked *locked, BankLocked *peer, BankError *error)
 {
+	const BankUuid *to_account = payee->account_id;
 	char		currency[4] = {hold->currency[0], hold->currency[1], hold->currency[2], '\0'};
-	bool		hold_first;
+	int			order;
 
 	if (to_account == NULL)
 		return bank_accounts_lock(&hold->account_id, locked, error) &&
 			bank_accounts_lock_house(house_code, currency, peer, error);
-	hold_first = bank_uuid_compare(&hold->account_id, to_account) <= 0;
-	if (!bank_accounts_lock(hold_first ? &hold->account_id : to_account,
-							hold_first ? locked : peer, error))
+	order = bank_uuid_compare(&hold->account_id, to_account);
+	if ((order > 0 && !bank_authority_lock_payee(payee, peer, error)) ||
+		!bank_accounts_lock(&hold->account_id, locked, error) ||
+		(order < 0 && !bank_authority_lock_payee(payee, peer, error)))
 		return false;
-	if (!bank_uuid_equal(&hold->account_id, to_account))
-		return bank_accounts_lock(hold_first ? to_account : &hold->account_id,
-								  hold_first ? peer : locked, error);
-	*peer = *locked;
+	if (order == 0)
+		*peer = *locked;
 	return true;
+}
+
+/* A capture; see bank_hold_decide_capture. */
+typedef struct BankCapture
+{
+	const BankHold *hold;
+	const BankMoney *amount;
+	int64_t		at;
+	int64_t		business_at;
+} BankCapture;
+
+/* Decide a capture; a BankPayment. */
+static bool
+bank_holds_decide_capture(const void *argument, const BankAccount *account,
+						  const BankAccount *peer, BankEvent *event, BankError *error)
+{
+	const BankCapture *capture = argument;
+
+	return bank_hold_decide_capture(capture->hold, account, peer, capture->amount, capture->at,
+									capture->business_at, event, error);
 }
 
 /*
@@ -126,8 +146,10 @@ bank_holds_capture(const BankUuid *hold_id, const BankMoney *amount, const BankU
 	BankLocked	peer;
 	BankLocked *const all[] = {&locked, &peer};
 	const BankAccount *account = &locked.account;
+	const BankPayee payee = {to_account, NULL};
 	BankHold	hold;
 	BankMoney	whole;
+	BankCapture capture;
 	int64_t		at;
 	bool		done;
 
@@ -150,7 +172,7 @@ bank_holds_capture(const BankUuid *hold_id, const BankMoney *amount, const BankU
 		return true;
 	if ((amount != NULL && !bank_account_check_amount(amount, error)) ||
 		!bank_holds_find(hold_id, &hold, error) ||
-		!bank_holds_lock(&hold, to_account, house_code, &locked, &peer, error))
+		!bank_holds_lock(&hold, &payee, house_code, &locked, &peer, error))
 		return false;
 	at = bank_accounts_settle(all, 2);
 	bank_approvals_consider(amount != NULL ? amount->minor : hold.amount, hold.currency, options,
@@ -161,8 +183,7 @@ bank_holds_capture(const BankUuid *hold_id, const BankMoney *amount, const BankU
 		return true;
 	if (!bank_accounts_check_version(&locked, options, error) ||
 		!bank_holds_find(hold_id, &hold, error) ||
-		!bank_hold_check_own(&hold, error) ||
-		(to_account != NULL && !bank_authority_check_payee(&peer.account, to_account, error)))
+		!bank_hold_check_own(&hold, error))
 		return false;
 	if (amount == NULL)
 	{
@@ -170,8 +191,9 @@ bank_holds_capture(const BankUuid *hold_id, const BankMoney *amount, const BankU
 			return false;
 		amount = &whole;
 	}
-	if (!bank_hold_decide_capture(&hold, account, &peer.account, amount, at,
-								  bank_holds_business_time(options, at), &outcome->event, error))
+	capture = (BankCapture) {&hold, amount, at, bank_holds_business_time(options, at)};
+	if (!bank_authority_decide(bank_holds_decide_capture, &capture, account, &peer.account, &payee,
+							   &outcome->event, error))
 		return false;
 	if (outcome->needs_approval)
 		return bank_approvals_request(amount->minor, amount->currency, &hold.account_id, at,

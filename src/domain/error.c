@@ -62,6 +62,27 @@ bank_error_set(BankError *error, BankErrorCode code, const char *detail, ...)
 
 	error->code = code;
 	error->hint[0] = '\0';
+	error->hidden = BANK_OK;
+	error->hidden_detail[0] = '\0';
+	va_start(args, detail);
+	(void) vsnprintf(error->detail, sizeof(error->detail), detail, args);
+	va_end(args);
+	return false;
+}
+
+/*
+ * Tell the caller this instead of the refusal recorded just before, which is kept for the log;
+ * always returns false.
+ */
+bool
+bank_error_hide(BankError *error, BankErrorCode code, const char *detail, ...)
+{
+	va_list		args;
+
+	error->hidden = error->code;
+	memcpy(error->hidden_detail, error->detail, sizeof(error->hidden_detail));
+	error->code = code;
+	error->hint[0] = '\0';
 	va_start(args, detail);
 	(void) vsnprintf(error->detail, sizeof(error->detail), detail, args);
 	va_end(args);

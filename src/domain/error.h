@@ -81,12 +81,16 @@ typedef struct BankError
 	BankErrorCode code;			/* BANK_OK: no error */
 	char		detail[256];	/* a sentence, or "" */
 	char		hint[160];		/* a sentence, or "" */
+	BankErrorCode hidden;		/* what it was, if not told; else BANK_OK */
+	char		hidden_detail[256];
 } BankError;
 
 extern const char *bank_error_sqlstate(BankErrorCode code);
 extern const char *bank_error_message(BankErrorCode code);
 extern BankErrorCode bank_error_find(const char *sqlstate, const char *message);
 extern bool bank_error_set(BankError *error, BankErrorCode code, const char *detail, ...)
+			__attribute__((format(printf, 3, 4)));
+extern bool bank_error_hide(BankError *error, BankErrorCode code, const char *detail, ...)
 			__attribute__((format(printf, 3, 4)));
 extern bool bank_error_hint(BankError *error, const char *hint, ...)
 			__attribute__((format(printf, 2, 3)));

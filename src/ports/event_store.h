@@ -24,6 +24,9 @@
  */
 extern bool bank_store_lock_account(const BankUuid *account_id, BankAccount *account);
 
+/* The account with this number, a customer's. Without a lock: that never changes. */
+extern bool bank_store_find_number(const char *number, BankUuid *account_id);
+
 /*
  * The same for many accounts, whose identifiers are all different and in order;
  * found[i] tells whether account_ids[i] is a customer's account, whose state is

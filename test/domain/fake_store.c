@@ -130,6 +130,23 @@ bank_store_lock_account(const BankUuid *account_id, BankAccount *account)
 	return true;
 }
 
+bool
+bank_store_find_number(const char *number, BankUuid *account_id)
+{
+	int			i;
+
+	fake_note("number ");
+	for (i = 0; i < fake.n_accounts; i++)
+	{
+		if (strcmp(fake.accounts[i].opening.number, number) == 0)
+		{
+			*account_id = fake.accounts[i].id;
+			return true;
+		}
+	}
+	return false;
+}
+
 void
 bank_store_lock_accounts(const BankUuid *account_ids, int n, BankAccount *const *accounts,
 						 bool *found)
@@ -320,6 +337,8 @@ fake_apply_hold(const BankEvent *event)
 		if (fake.n_holds == FAKE_HOLDS)
 			fake_die("too many holds");
 		hold = &fake.holds[fake.n_holds++];
+		if (fake_is_customer)
+			fake.made_for[fake.n_holds - 1] = fake_owner;
 		hold->status = BANK_HOLD_UNKNOWN;
 	}
 	flaws = bank_hold_check(hold, fake_find(&event->aggregate_id), event);
@@ -951,8 +970,10 @@ bank_principal_is_customer(void)
 bool
 bank_principal_owner(BankUuid *owner_id)
 {
+	static const BankUuid nobody;
+
 	*owner_id = fake_owner;
-	return true;
+	return !bank_uuid_equal(&fake_owner, &nobody);
 }
 
 bool
@@ -967,7 +988,7 @@ bank_principal_owns(const BankUuid *owner_id, const BankUuid *account_id)
 bool
 bank_principal_made(const BankUuid *owner_id, const BankHold *hold)
 {
-	(void) owner_id;
-	(void) hold;
-	return fake_is_customer;
+	const BankHold *found = fake_hold(&hold->id);
+
+	return found != NULL && bank_uuid_equal(&fake.made_for[found - fake.holds], owner_id);
 }

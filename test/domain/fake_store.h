@@ -48,6 +48,7 @@ typedef struct FakeStore
 	}			keys[FAKE_KEYS];
 	int			n_keys;
 	BankHold	holds[FAKE_HOLDS];
+	BankUuid	made_for[FAKE_HOLDS];	/* the owner; all zeros: made by staff */
 	int			n_holds;
 	BankTransfer transfers[FAKE_TRANSFERS];
 	int			n_transfers;
@@ -89,7 +90,7 @@ extern char fake_request[600];
 /* Called once, just before a key is claimed: what another session commits meanwhile. */
 extern void (*fake_meanwhile) (void);
 
-/* Who is calling: staff, or a customer of this owner. */
+/* Who is calling: staff, or a customer of this owner; all zeros: of nobody. */
 extern bool fake_is_customer;
 extern BankUuid fake_owner;
 

@@ -104,7 +104,7 @@ transfer(BankUuid from, BankUuid to, int64_t minor, const BankOptions *options)
 	BankMoney	amount = money(minor, "HTG");
 
 	fake_begin();
-	return done(bank_movements_transfer(&from, &to, &amount, options, &outcome, &error));
+	return done(bank_movements_transfer(&from, &to, NULL, &amount, options, &outcome, &error));
 }
 
 static const char *
@@ -386,13 +386,13 @@ test_transfers(void)
 			   "between house accounts");
 
 	fake_begin();
-	check_text(done(bank_movements_transfer(NULL, &a, &one, &no_options, &outcome, &error)),
+	check_text(done(bank_movements_transfer(NULL, &a, NULL, &one, &no_options, &outcome, &error)),
 			   "BK021", "no source");
-	check_text(done(bank_movements_transfer(&a, NULL, &one, &no_options, &outcome, &error)),
+	check_text(done(bank_movements_transfer(&a, NULL, NULL, &one, &no_options, &outcome, &error)),
 			   "BK021", "no destination");
-	check_text(done(bank_movements_transfer(&a, &cash, NULL, &no_options, &outcome, &error)),
+	check_text(done(bank_movements_transfer(&a, &cash, NULL, NULL, &no_options, &outcome, &error)),
 			   "BK021", "no amount");
-	check_text(done(bank_movements_transfer(&a, &cash, &zero, &no_options, &outcome, &error)),
+	check_text(done(bank_movements_transfer(&a, &cash, NULL, &zero, &no_options, &outcome, &error)),
 			   "BK008", "nothing");
 	check_text(fake_trace, "", "the store was not asked");
 }
@@ -934,7 +934,7 @@ post_alone(const BankOrder *order, BankOrderResult *result)
 {
 	fake_begin();
 	result->error = NULL;
-	if (bank_movements_transfer(order->from_account, order->to_account, order->amount,
+	if (bank_movements_transfer(order->from_account, order->to_account, NULL, order->amount,
 								&order->options, &outcome, &error))
 	{
 		result->event = outcome.event;

@@ -401,7 +401,8 @@ test_commands(void)
 		  fake.n_events == ++n, what)
 	REQUESTED(bank_movements_withdraw(&one, &amount, "cash", &no_options, &outcome, &error),
 			  "withdraw");
-	REQUESTED(bank_movements_transfer(&one, &two, &amount, &no_options, &outcome, &error),
+	REQUESTED(bank_movements_transfer(&one, &two, NULL, &amount, &no_options, &outcome,
+									  &error),
 			  "transfer");
 	REQUESTED(bank_holds_create(&one, &amount, &day, &no_options, &outcome, &error), "hold");
 	REQUESTED(bank_accounts_set_limits(&one, &amount, NULL, false, &no_options, &outcome, &error),

@@ -27,7 +27,7 @@ WHERE d.classid = 'pg_proc'::regclass AND d.refclassid = 'pg_extension'::regclas
 -- What was decided. kind: command, query, maintenance, helper (of queries), internal, harmless.
 CREATE TABLE decided (kind text, schema text, name text);
 INSERT INTO decided SELECT 'command', 'public', unnest(ARRAY['bank_create_account', 'bank_create_house_account', 'bank_deposit',
-  'bank_withdraw', 'bank_transfer', 'bank_freeze', 'bank_unfreeze', 'bank_close', 'bank_set_limits', 'bank_post_transfers', 'bank_hold', 'bank_capture',
+  'bank_withdraw', 'bank_transfer', 'bank_transfer_to_number', 'bank_freeze', 'bank_unfreeze', 'bank_close', 'bank_set_limits', 'bank_post_transfers', 'bank_hold', 'bank_capture',
   'bank_release', 'bank_send', 'bank_cancel_transfer', 'bank_resolve_transfer', 'bank_receive', 'bank_cancel_received',
   'bank_approve', 'bank_reject', 'bank_execute', 'bank_execute_batch']);
 INSERT INTO decided SELECT 'query', 'public', unnest(ARRAY['bank_account', 'bank_accounts_of', 'bank_account_exists', 'bank_balance',
@@ -169,7 +169,7 @@ SELECT is_empty($$SELECT f.name FROM f JOIN decided AS d ON d.schema = f.nspname
                 'every argument has a name, but the one that is a whole HTTP request for PostgREST');
 SELECT is_empty($$SELECT f.name FROM f JOIN pg_proc AS p USING (oid)
                   WHERE f.proname IN ('bank_create_account', 'bank_create_house_account', 'bank_account') AND p.prorettype <> 'bank_accounts'::regtype
-                     OR f.proname IN ('bank_deposit', 'bank_withdraw', 'bank_transfer', 'bank_freeze', 'bank_unfreeze', 'bank_close', 'bank_set_limits',
+                     OR f.proname IN ('bank_deposit', 'bank_withdraw', 'bank_transfer', 'bank_transfer_to_number', 'bank_freeze', 'bank_unfreeze', 'bank_close', 'bank_set_limits',
                                     'bank_hold', 'bank_capture', 'bank_release', 'bank_approve', 'bank_reject')
                         AND p.prorettype <> 'bank_receipt'::regtype
                      OR f.proname IN ('bank_cancel_transfer', 'bank_resolve_transfer', 'bank_receive', 'bank_cancel_received', 'bank_transfer_status')

@@ -52,7 +52,7 @@ SELECT is(ARRAY(
   'bank_resolve_transfer t', 'bank_resume_participant o', 'bank_resume_subscription o', 'bank_retry_dead_letters o', 
   'bank_revoke', 'bank_rotate_participant_secret o', 'bank_rotate_secret o', 'bank_send tc', 'bank_set_approval_threshold', 'bank_set_limits t', 
   'bank_statement atc', 'bank_subscribe o', 'bank_subscriptions ao', 'bank_transactions atc', 'bank_transfer tc', 
-  'bank_transfer_status atoc', 'bank_transfers atoc', 'bank_trial_balance a', 'bank_unfreeze t', 'bank_unmap_owner', 
+  'bank_transfer_status atoc', 'bank_transfer_to_number tc', 'bank_transfers atoc', 'bank_trial_balance a', 'bank_unfreeze t', 'bank_unmap_owner', 
   'bank_unsubscribe o', 'bank_verify ao', 'bank_withdraw t'], 'every function and view of the API, for every profile and for PUBLIC');
 SELECT is_empty($$SELECT name FROM object WHERE has('pgtap_banking_nobody', function, view) AND proname <> 'bank_current_owner'$$,
                 'a role without a profile has nothing');

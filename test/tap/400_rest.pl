@@ -330,20 +330,29 @@ $hold = post('holds', { account_id => $account, amount => '5' }, token => $ann)-
 is(outcome_of(post('holds/capture', { hold_id => $hold, to_account => $account }, token => $ben)), '404 BK013',
 	'nor captures its holds');
 is(outcome_of(post('holds/release', { hold_id => $hold }, token => $ben)), '404 BK013', 'nor releases them');
-my $bens = post('accounts', { account_type => 'COURANT', currency => 'HTG' }, token => $ben)->{json}{account_id};
+my $bens_account = post('accounts', { account_type => 'COURANT', currency => 'HTG' }, token => $ben)->{json};
+my $bens = $bens_account->{account_id};
 is(post('transfers', { from_account => $account, to_account => $bens, amount => '10' }, token => $ann)->{status},
 	201, 'a customer pays into an account of somebody else');
+is(post('transfers', { from_account => $account, to_account_number => $bens_account->{account_number}, amount => '10' }, token => $ann)
+	  ->{json}{balance},
+	'669.50', 'or by its number');
+is(outcome_of(post('transfers', { from_account => $account, amount => '10', currency => 'HTG' }, token => $ann)), '422 BK025', 'but has to name one');
+$node->safe_psql('bank', "SELECT bank_freeze('$bens')");
+is(outcome_of(post('transfers', { from_account => $account, to_account => $bens, amount => '10' }, token => $ann)), '404 BK001',
+	'is not told that somebody else\'s account is frozen');
+$node->safe_psql('bank', "SELECT bank_unfreeze('$bens')");
 is(outcome_of(post('accounts', { account_type => 'COURANT', currency => 'HTG', owner_id => $ben_id }, token => $ann)),
 	'403 BK035', 'but opens none for somebody else');
-is(get("accounts/$account", token => $tess)->{json}{balance}, '679.50', 'a teller sees any account');
-is(post('deposits', { account_id => $account, amount => '20.50' }, token => $tess)->{json}{balance}, '700.00', 'and moves money');
+is(get("accounts/$account", token => $tess)->{json}{balance}, '669.50', 'a teller sees any account');
+is(post('deposits', { account_id => $account, amount => '30.50' }, token => $tess)->{json}{balance}, '700.00', 'and moves money');
 is(post('accounts', { account_type => 'COURANT', currency => 'HTG', owner_id => $ben_id }, token => $tess)->{json}{owner_id},
 	$ben_id, 'and opens accounts for others');
 is(outcome_of(post('accounts', { account_type => 'COURANT', currency => 'HTG' }, token => $tess)), '422 BK025', 'saying for whom');
 is(scalar @{ get("accounts?owner_id=$ann_id", token => $tess)->{json} }, 4, 'and sees those of an owner');
 is(scalar @{ get('accounts', token => $tess)->{json} }, 6, 'and all customers\' accounts');
 is(get("accounts/$account", token => $aude)->{json}{balance}, '700.00', 'an auditor sees any account');
-is(scalar @{ get("accounts/$account/statement", token => $aude)->{json} }, 8, 'and statements');
+is(scalar @{ get("accounts/$account/statement", token => $aude)->{json} }, 9, 'and statements');
 is(outcome_of(post('deposits', { account_id => $account, amount => '1', currency => 'HTG' }, token => $aude)),
 	'403 forbidden', 'and moves nothing');
 is(outcome_of(post('deposits', { account_id => $account, amount => '1', currency => 'HTG' })), '401 invalid_token',

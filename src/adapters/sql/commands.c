@@ -26,6 +26,7 @@ PG_FUNCTION_INFO_V1(bank_sql_create_house_account);
 PG_FUNCTION_INFO_V1(bank_sql_deposit);
 PG_FUNCTION_INFO_V1(bank_sql_withdraw);
 PG_FUNCTION_INFO_V1(bank_sql_transfer);
+PG_FUNCTION_INFO_V1(bank_sql_transfer_to_number);
 PG_FUNCTION_INFO_V1(bank_sql_freeze);
 PG_FUNCTION_INFO_V1(bank_sql_unfreeze);
 PG_FUNCTION_INFO_V1(bank_sql_close);
@@ -144,9 +145,25 @@ bank_sql_transfer(PG_FUNCTION_ARGS)
 	bool		accepted;
 
 	bank_call_begin(&call, fcinfo, "bank_transfer()", 3);
-	accepted = bank_movements_transfer(bank_arg_uuid(fcinfo, 0), bank_arg_uuid(fcinfo, 1),
+	accepted = bank_movements_transfer(bank_arg_uuid(fcinfo, 0), bank_arg_uuid(fcinfo, 1), NULL,
 									   bank_arg_money(fcinfo, 2), &call.options, &call.outcome,
 									   &call.error);
+	bank_call_end(&call, accepted);
+	return bank_call_receipt(fcinfo, &call.outcome, bank_arg_uuid(fcinfo, 0));
+}
+
+/* bank_transfer_to_number(from_account, to_account_number, amount, options) */
+Datum
+bank_sql_transfer_to_number(PG_FUNCTION_ARGS)
+{
+	BankCall	call;
+	const char *number = bank_arg_text(fcinfo, 1);
+	bool		accepted;
+
+	bank_call_begin(&call, fcinfo, "bank_transfer_to_number()", 3);
+	accepted = number == NULL ? bank_command_missing("to_account_number", &call.error) :
+		bank_movements_transfer(bank_arg_uuid(fcinfo, 0), NULL, number, bank_arg_money(fcinfo, 2),
+								&call.options, &call.outcome, &call.error);
 	bank_call_end(&call, accepted);
 	return bank_call_receipt(fcinfo, &call.outcome, bank_arg_uuid(fcinfo, 0));
 }

@@ -10,8 +10,6 @@
 
 struct Node;
 
-extern void bank_errors_init(void);
-extern void bank_log_refusal(const BankError *error);
 pg_noreturn extern void bank_ereport(const BankError *error);
 extern const char *bank_error_text(const char *text);
 extern void bank_errsave(struct Node *context, const BankError *error);

@@ -15,6 +15,7 @@
 #include "adapters/sql/call.h"
 #include "adapters/sql/errors.h"
 #include "adapters/sql/json_command.h"
+#include "adapters/sql/refusal_log.h"
 #include "adapters/store/store.h"
 #include "application/accounts.h"
 #include "application/authority.h"
@@ -223,7 +224,7 @@ bank_json_lock(const BankJsonCommand *commands, int n)
 		MEMBER_account_id, MEMBER_from_account, MEMBER_to_account
 	};
 	BankUuid   *ids = MemoryContextAllocHuge(CurrentMemoryContext, Max(n, 1) *
-											  (lengthof(members) + 2) *
+											  (lengthof(members) + 3) *
 											  sizeof(BankUuid));
 	int			count = 0;
 	BankSession session;
@@ -238,6 +239,10 @@ bank_json_lock(const BankJsonCommand *commands, int n)
 		if (commands[i].error.code == BANK_OK && commands[i].values[MEMBER_hold_id].given &&
 			bank_store_find_hold(&commands[i].values[MEMBER_hold_id].uuid, &hold))
 			ids[count++] = hold.account_id;
+		if (commands[i].error.code == BANK_OK &&
+			commands[i].values[MEMBER_to_account_number].given &&
+			bank_store_find_number(commands[i].values[MEMBER_to_account_number].text, &ids[count]))
+			count++;
 		for (k = 0; commands[i].error.code == BANK_OK && k < lengthof(members); k++)
 		{
 			if (commands[i].values[members[k]].given)

@@ -92,8 +92,8 @@ static bool
 bank_json_transfer(const BankJsonCommand *command, const BankOptions *options,
 				   BankOutcome *outcome, BankError *error)
 {
-	return bank_movements_transfer(ID(from_account), ID(to_account), MONEY(amount), options,
-								   outcome, error);
+	return bank_movements_transfer(ID(from_account), ID(to_account), STRING(to_account_number),
+								   MONEY(amount), options, outcome, error);
 }
 
 /* {"command": "freeze"} */
@@ -229,7 +229,7 @@ static const struct
 	{"deposit", bank_json_deposit, MASK(account_id) | MASK(amount), MASK(house_account)},
 	{"withdraw", bank_json_withdraw, MASK(account_id) | MASK(amount), MASK(house_account)},
 	{"transfer", bank_json_transfer,
-	MASK(from_account) | MASK(to_account) | MASK(amount), 0},
+		MASK(from_account) | MASK(amount), MASK(to_account) | MASK(to_account_number)},
 	{"freeze", bank_json_freeze, MASK(account_id), 0},
 	{"unfreeze", bank_json_unfreeze, MASK(account_id), 0},
 	{"close", bank_json_close, MASK(account_id), 0},
@@ -461,6 +461,13 @@ bank_json_read(Jsonb *json, BankJsonCommand *command)
 			return bank_json_malformed(command, bank_members[member].name,
 									   "This command needs it.");
 	}
+	if (command->run == bank_json_transfer && !command->values[MEMBER_to_account].given &&
+		!command->values[MEMBER_to_account_number].given)
+		return bank_json_malformed(command, "to_account", "This command needs it.");
+	if (command->values[MEMBER_to_account].given &&
+		command->values[MEMBER_to_account_number].given)
+		return bank_json_malformed(command, "to_account_number",
+								   "There is to_account already.");
 	return true;
 }
 

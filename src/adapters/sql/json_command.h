@@ -18,6 +18,7 @@
 	X(owner_id, UUID) \
 	X(from_account, UUID) \
 	X(to_account, UUID) \
+	X(to_account_number, TEXT) \
 	X(amount, MONEY) \
 	X(overdraft_limit, MONEY) \
 	X(balance_limit, MONEY) \

@@ -6,7 +6,7 @@
 
 #include "adapters/pg_compat.h"
 #include "adapters/relay/shared.h"
-#include "adapters/sql/errors.h"
+#include "adapters/sql/refusal_log.h"
 #include "adapters/store/guard.h"
 #include "adapters/store/principal.h"
 #include "adapters/store/store.h"
@@ -26,6 +26,6 @@ _PG_init(void)
 	bank_relay_init();
 	bank_writer_init();
 	bank_principal_init();
-	bank_errors_init();
+	bank_refusal_log_init();
 	MarkGUCPrefixReserved("banking");
 }

@@ -415,3 +415,23 @@ bank_account_updates_end(BankAccountUpdates *updates)
 	pfree(updates);
 	CommandCounterIncrement();
 }
+
+/* See ports/event_store.h. */
+bool
+bank_store_find_number(const char *number, BankUuid *account_id)
+{
+	static BankPlan plan = {
+		.text = "SELECT a.account_id FROM bank.accounts AS a "
+		"WHERE a.account_number OPERATOR(pg_catalog.=) $1",
+		.nargs = 1, .types = {TEXTOID}
+	};
+	Datum		values[] = {CStringGetTextDatum(number)};
+	bool		found = bank_plan_execute(&plan, values, NULL, false) > 0;
+	bool		isnull;
+
+	if (found)
+		bank_uuid_from_datum(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1,
+										   &isnull), account_id);
+	SPI_freetuptable(SPI_tuptable);
+	return found;
+}

@@ -98,6 +98,7 @@ bank_refusal_from_jsonb(Jsonb *refusal, BankError *error)
 	bank_refusal_text(refusal, "detail", error->detail, sizeof(error->detail));
 	bank_refusal_text(refusal, "hint", error->hint, sizeof(error->hint));
 	error->code = bank_error_find(sqlstate, message);
+	error->hidden = BANK_OK;
 	if (error->code == BANK_OK)
 		ereport(ERROR,
 				(errcode(ERRCODE_DATA_CORRUPTED),

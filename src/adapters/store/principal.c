@@ -39,6 +39,10 @@ PG_FUNCTION_INFO_V1(bank_sql_sees_all);
 
 static char *bank_trusted_authenticators = NULL;
 
+/* Claims longer than this many bytes, or with more objects and arrays, are not plain. */
+#define BANK_PLAIN_CLAIMS 4096
+#define BANK_PLAIN_BRACKETS 32
+
 /* Define the setting. */
 void
 bank_principal_init(void)
@@ -79,12 +83,11 @@ bank_principal_sees_all(void)
 		!bank_principal_has("customer");
 }
 
-/* Is the session that of a trusted authenticator? */
+/* Is this session user (NULL: it is no more) a trusted authenticator? */
 static bool
-bank_principal_is_trusted(void)
+bank_principal_trusts(const char *session)
 {
 	char	   *list = pstrdup(bank_trusted_authenticators);
-	char	   *session = GetUserNameFromId(GetSessionUserId(), true);
 	List	   *names;
 	ListCell   *cell;
 	bool		trusted = false;
@@ -97,6 +100,13 @@ bank_principal_is_trusted(void)
 	}
 	pfree(list);
 	return trusted;
+}
+
+/* Is the session that of a trusted authenticator? */
+static bool
+bank_principal_is_trusted(void)
+{
+	return bank_principal_trusts(GetUserNameFromId(GetSessionUserId(), true));
 }
 
 /* What the parser of JSON finds. */
@@ -145,21 +155,16 @@ bank_claims_scalar(void *state, char *token, JsonTokenType type)
 }
 
 /*
- * The subject of the token that a trusted authenticator has verified, or NULL. What is no JSON
- * object, or has no subject that is a string, is nobody's: never an error.
+ * The subject in the claims, or NULL. What is no JSON object, or has no subject that is a string,
+ * is nobody's: never an error.
  */
-const char *
-bank_principal_subject(void)
+static const char *
+bank_claims_subject(const char *json)
 {
-	const char *json;
 	BankClaims	claims = {0};
 	JsonSemAction action = {0};
 
-	if (bank_trusted_authenticators == NULL || bank_trusted_authenticators[0] == '\0')
-		return NULL;
-	json = GetConfigOption("request.jwt.claims", true, false);
-	if (json == NULL || *json == '\0' || !bank_principal_is_trusted() ||
-		!pg_verifymbstr(json, (int) strlen(json), true))
+	if (!pg_verifymbstr(json, (int) strlen(json), true))
 		return NULL;
 	claims.lex = bank_json_lexer(json, strlen(json));
 	action.semstate = &claims;
@@ -167,6 +172,50 @@ bank_principal_subject(void)
 	action.object_field_start = bank_claims_member;
 	action.scalar = bank_claims_scalar;
 	return pg_parse_json(claims.lex, &action) == JSON_SUCCESS ? claims.subject : NULL;
+}
+
+/* What request.jwt.claims says, or NULL if nobody is trusted with it. */
+static const char *
+bank_principal_claims(void)
+{
+	const char *json;
+
+	if (bank_trusted_authenticators == NULL || bank_trusted_authenticators[0] == '\0')
+		return NULL;
+	json = GetConfigOption("request.jwt.claims", true, false);
+	return json != NULL && *json != '\0' ? json : NULL;
+}
+
+/* The subject of the token that a trusted authenticator has verified, or NULL. */
+const char *
+bank_principal_subject(void)
+{
+	const char *json = bank_principal_claims();
+
+	return json != NULL && bank_principal_is_trusted() ? bank_claims_subject(json) : NULL;
+}
+
+/*
+ * The same while an error is being handled, when the catalog cannot be asked for the session's
+ * user and nothing may raise another error. So claims are left alone that are longer, deeper or
+ * more escaped than those of an owner are: the parser recurses, and converts what is escaped.
+ */
+const char *
+bank_principal_plain_subject(const char *session)
+{
+	const char *json = bank_principal_claims();
+	const char *c;
+	int			brackets = 0;
+
+	if (json == NULL || strlen(json) > BANK_PLAIN_CLAIMS || !bank_principal_trusts(session))
+		return NULL;
+	for (c = json; *c != '\0'; c++)
+	{
+		brackets += *c == '{' || *c == '[';
+		if (*c == '\\' || brackets > BANK_PLAIN_BRACKETS)
+			return NULL;
+	}
+	return bank_claims_subject(json);
 }
 
 /* The owner that the session's role is mapped to. */

@@ -7,5 +7,6 @@
 
 extern void bank_principal_init(void);
 extern const char *bank_principal_subject(void);
+extern const char *bank_principal_plain_subject(const char *session);
 
 #endif							/* BANK_STORE_PRINCIPAL_H */
