@@ -347,7 +347,7 @@ bank_worker_is_dirty(const BankSubscription *sub, TimestampTz now)
 
 	if (bank_worker_locked_until > now)
 		return false;
-	return (sub->progressed && !gathering) ||
+	return (sub->progressed && (!gathering || sub->unrecorded >= BANK_RELAY_UNRECORDED / 2)) ||
 		(sub->lazy && now - sub->lazy_since >= BANK_WORKER_LAZY);
 }
 
@@ -457,18 +457,39 @@ bank_worker_exchange(void)
 	}
 }
 
+/* Does a subscription wait for that what it has recorded is on disk, to send more? */
+static bool
+bank_worker_is_held_up(void)
+{
+	dlist_iter	iter;
+
+	dlist_foreach(iter, &bank_relay_subscriptions)
+	{
+		const BankSubscription *sub = dlist_container(BankSubscription, node, iter.cur);
+
+		if (sub->unflushed > 0 && bank_sender_is_ahead(sub))
+			return true;
+	}
+	return false;
+}
+
 /*
  * Have what was recorded on disk, at the latest when the next record is due. Its commit need not be
- * waited for before: under load other commits have flushed it by then.
+ * waited for before, if nobody does: under load other commits have flushed it by then.
  */
 static void
 bank_worker_flush(TimestampTz now)
 {
+	dlist_iter	iter;
+
 	if (bank_worker_unflushed == InvalidXLogRecPtr ||
-		(bank_sender_in_flight > 0 && now - bank_worker_recorded_at < BANK_WORKER_GATHER))
+		(bank_sender_in_flight > 0 && now - bank_worker_recorded_at < BANK_WORKER_GATHER &&
+		 !bank_worker_is_held_up()))
 		return;
 	XLogFlush(bank_worker_unflushed);
 	bank_worker_unflushed = InvalidXLogRecPtr;
+	dlist_foreach(iter, &bank_relay_subscriptions)
+		dlist_container(BankSubscription, node, iter.cur)->unflushed = 0;
 }
 
 /* Time has passed: breakers, throttles and delayed events. */
