@@ -21,6 +21,9 @@ my $single = 200;
 my $batches = $in_flight - $single;
 my $batch_size = 20;
 
+# Requests of a subscription that may have ended without that being on disk (BANK_RELAY_UNRECORDED).
+my $unrecorded = 256;
+
 my $accounts = 2000;
 my $node = relay_node('faults', conf => <<'CONF');
 wal_writer_delay = 10s
@@ -50,7 +53,7 @@ sub subscribe_both
 # only, and one between accounts.
 my $cash = $node->safe_psql('postgres', "SELECT account_id FROM bank_accounts WHERE house_account = 'cash'");
 
-sub post_transfers
+sub post_some
 {
 	my ($n) = @_;
 
@@ -86,7 +89,7 @@ sub fill_with_hanging_requests
 	$receiver->rules([ [ '/', '*', 'hang' ] ]);
 	$receiver->reset_stats;
 	$before{$_} = @{ deliveries($receiver, "/$_") } foreach @names;
-	post_transfers(4000);
+	post_some(4000);
 	$receiver->wait_for(sub { $receiver->stats->{in_flight} == $in_flight }, 60, "$name: all requests under way");
 	foreach my $path (map { "/$_" } @names)
 	{
@@ -178,17 +181,33 @@ foreach (@strikes)
 }
 
 # The same while the receiver answers, a little late, so that requests are at every point of their life.
-# Again may come what was under way or answered just before: of each subscription so many requests as
-# are under way at a time, and again as many that were not recorded yet.
+# Again may come, of each subscription, what was under way and what had ended without being on disk.
 my $concurrency = 40;
+my $most = $concurrency + $unrecorded - 1;
+my %enough = (single => 2 * $most, batch => 2 * $concurrency);
+
+# How many requests, of those from $first to $strike, had events that came again from $strike to $end?
+sub repeated_requests
+{
+	my ($requests, $first, $strike, $end) = @_;
+	my %again;
+
+	foreach my $request (grep { $_->{delivered} } @$requests[ $strike .. $end - 1 ])
+	{
+		$again{ $_->[0] } = 1 foreach @{ $request->{events} };
+	}
+	return scalar grep {
+		$_->{delivered} && grep { $again{ $_->[0] } } @{ $_->{events} }
+	} @$requests[ $first .. $strike - 1 ];
+}
 
 $node->safe_psql('postgres', "SELECT bank_unsubscribe(name) FROM bank_subscriptions");
-$receiver->rules([ [ '/', '*', 'delay:30' ] ]);
+$receiver->rules([ [ '/single', '*', 'delay:30' ], [ '/batch', '*', 'delay:250' ] ]);
 my %first = map { $_ => scalar @{ deliveries($receiver, "/$_") } } @names;
 $node->safe_psql('postgres', 'SELECT bank_relay_stop()');
 subscribe_both($concurrency, $concurrency);
 $node->safe_psql('postgres', 'SELECT bank_relay_start()');
-my %again = map { $_ => {} } @names;
+my %ends = map { $_ => [] } @names;
 foreach (@strikes[ 0 .. 2 ])
 {
 	my ($name, $strike) = @$_;
@@ -197,33 +216,48 @@ foreach (@strikes[ 0 .. 2 ])
 
 	$receiver->wait_for(
 		sub {
-			return !grep { @{ deliveries($receiver, "/$_") } < $before{$_} + 2 * $concurrency } @names;
+			return !grep { @{ deliveries($receiver, "/$_") } < $before{$_} + $enough{$_} } @names;
 		},
 		60,
 		'requests under way');
 	$strike->($worker);
-	foreach my $subscription (@names)
-	{
-		my $requests = deliveries($receiver, "/$subscription");
-		my $from = @$requests - 3 * $concurrency;
-
-		$from = $before{$subscription} if $from < $before{$subscription};
-		$again{$subscription}{ $_->[0] } = 1
-		  foreach map { @{ $_->{events} } } @$requests[ $from .. $#$requests ];
-	}
+	push @{ $ends{$_} }, scalar @{ deliveries($receiver, "/$_") } foreach @names;
 	wait_for_worker($node, 'postgres', $worker);
 }
 wait_for_delivery($node, 'postgres', @names);
 foreach my $subscription (@names)
 {
+	my $requests = deliveries($receiver, "/$subscription");
+	my @ends = (@{ $ends{$subscription} }, scalar @$requests);
+	my %again = map { $_->[0] => 1 } map { @{ $_->{events} } } @$requests[ $first{$subscription} .. $ends[-2] - 1 ];
 	my %result = deliveries_ok(
 		account_events($node, 'postgres'),
-		deliveries($receiver, "/$subscription"),
+		$requests,
 		"in full flight, $subscription",
 		after => $first{$subscription},
-		again => $again{$subscription});
+		again => \%again);
 	cmp_ok($result{repeated}, '>', 0, "in full flight, $subscription: some were under way");
+	foreach my $i (0 .. $#ends - 1)
+	{
+		my $repeated = repeated_requests($requests, $first{$subscription}, @ends[ $i, $i + 1 ]);
+
+		cmp_ok($repeated, '<=', $most, "$strikes[$i][0] in full flight, $subscription: as many requests again as may be");
+		note "$repeated requests again";
+	}
 }
+
+# As many and no more are sent while the worker cannot record.
+$receiver->rules([]);
+my $session = $node->background_psql('postgres');
+$session->query_safe('BEGIN; SELECT FROM bank.subscription_progress FOR NO KEY UPDATE');
+my $sent = @{ deliveries($receiver, '/single') };
+post_some(4000);
+$receiver->wait_for(sub { @{ deliveries($receiver, '/single') } >= $sent + $unrecorded }, 60, 'as many as may be sent');
+wait_until($node, 'postgres', 'all of them to end', 'SELECT requests_in_flight = 0 FROM bank_relay_status()');
+cmp_ok(@{ deliveries($receiver, '/single') } - $sent, '<=', $most, 'what cannot be recorded is not sent without end');
+$session->query_safe('ROLLBACK');
+$session->quit;
+wait_for_delivery($node, 'postgres', @names);
 
 # A booking that does not wait for the disk: what the receiver has seen is there after a crash. The
 # receiver does not answer, so that nothing of what the worker writes then can help.

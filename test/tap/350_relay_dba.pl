@@ -255,21 +255,34 @@ push @waiting, deposit($node, 'pattern');
 arrives($receiver, '/pattern', 'one that is no template any more is served', @waiting);
 arrives($receiver, '/locked', 'and one that is open again', deposit($node, 'locked'));
 
-# DROP EXTENSION rolled back, while events wait for it to be decided.
+# DROP EXTENSION, rolled back and then committed, while a request is under way: its answer comes when the worker
+# cannot record it, and it waits without a lock.
 my $drop = "SET client_min_messages = warning; SET banking.allow_drop = on; DROP EXTENSION banking CASCADE";
+my $worker_of_fourth = "FROM pg_stat_activity WHERE datname = 'fourth' AND backend_type = 'banking relay'";
 $before = wait_for_worker($node, 'fourth');
-$session = $node->background_psql('fourth');
-$session->query_safe("BEGIN; $drop");
-is(workers($node) =~ /fourth/, 1, 'an extension that is being dropped keeps its worker');
-$session->query_safe('ROLLBACK');
-$session->quit;
-arrives($receiver, '/fourth', 'DROP EXTENSION rolled back: it delivers', deposit($node, 'fourth'));
-is(relay_status($node, 'fourth')->{pid}, $before, 'it is the same worker');
+foreach my $end ('ROLLBACK', 'COMMIT')
+{
+	$receiver->rules([ [ '/hang', '*', 'hang' ], [ '/fourth', '*', 'delay:2000' ] ]);
+	@waiting = deposit($node, 'fourth');
+	arrives($receiver, '/fourth', "$end: a request is under way", @waiting);
+	$session = $node->background_psql('fourth');
+	$session->query_safe("BEGIN; $drop");
+	my $dropped_at = $node->safe_psql('postgres', 'SELECT clock_timestamp()');
+	$receiver->wait_for(sub { $receiver->stats->{in_flight} == 0 }, 30, 'the answer');
+	wait_until($node, 'postgres', 'the worker to see it', "SELECT max(xact_start) > '$dropped_at' OR max(state_change) > '$dropped_at' $worker_of_fourth");
+	is($node->safe_psql('postgres', "SELECT pid, state, wait_event_type = 'Lock' $worker_of_fourth"),
+		"$before|idle|f", "$end: an extension that is being dropped keeps its worker, which waits for no lock");
+	$session->query_safe($end);
+	$session->quit;
+	$receiver->rules([ [ '/hang', '*', 'hang' ] ]);
+	next if $end eq 'COMMIT';
+	arrives($receiver, '/fourth', 'DROP EXTENSION rolled back: it delivers', deposit($node, 'fourth'));
+	is(relay_status($node, 'fourth')->{pid}, $before, 'it is the same worker');
+	is(scalar(grep { $_ eq $waiting[0] } event_ids($receiver, '/fourth')), 1, 'nothing is sent again');
+}
 
-# And committed, and made again.
-is(outcome($node, 'fourth', $drop), 'ok', 'the extension is dropped');
-wait_until($node, 'postgres', 'its worker to end',
-	"SELECT count(*) = 0 FROM pg_stat_activity WHERE datname = 'fourth' AND backend_type = 'banking relay'");
+# Committed, it has its worker end.
+wait_until($node, 'postgres', 'its worker to end', "SELECT count(*) = 0 $worker_of_fourth");
 pass('its worker ends');
 is(outcome($node, 'postgres', "$promptly; CREATE DATABASE fifth TEMPLATE fourth"),
 	'ok', 'the database can be cloned, as any other');

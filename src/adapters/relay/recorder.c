@@ -4,7 +4,7 @@
  *
  * One transaction covers the rows of bank.deliveries and the progress row with the cursor: what
  * lies before the cursor is delivered or has a row. So after a crash only what was
- * under way, or had just ended, is sent again.
+ * under way, or had just ended, is sent again: see BANK_RELAY_UNRECORDED.
  *
  * Locks: the progress row, FOR NO KEY UPDATE and never waited for: when a command holds it, the
  * subscription is recorded later. If a command has changed it, what this worker knows is
@@ -331,6 +331,8 @@ bank_recorder_record(BankSubscription *sub, TimestampTz now)
 	bank_recorder_progress(sub);
 	if (sub->disable)
 		bank_recorder_disable(sub);
+	sub->unflushed += sub->unrecorded;
+	sub->unrecorded = 0;
 	sub->progressed = sub->disable;
 	/* what is under way now may hold it up when we look again */
 	sub->lazy = sub->in_flight > 0 && sub->n_order >= 2 * BANK_RELAY_WINDOW;

@@ -30,6 +30,11 @@
 #define BANK_RELAY_PAGE 500
 /* Requests under way at a time, over all subscriptions. */
 #define BANK_RELAY_IN_FLIGHT 256
+/*
+ * Requests of a subscription that have ended without that being on disk; when there are so many,
+ * nothing more is sent. They and those under way are what a crash has sent again.
+ */
+#define BANK_RELAY_UNRECORDED 256
 /* The largest batch, in events. */
 #define BANK_RELAY_BATCH 1000
 
@@ -197,6 +202,8 @@ struct BankSubscription
 	bool		progressed;		/* the progress row is to be written */
 	bool		lazy;			/* something may be written when there is time for it */
 	TimestampTz lazy_since;
+	int			unrecorded;		/* requests that have ended since it was last written */
+	int			unflushed;		/* those that are written, but perhaps not on disk */
 	bool		disable;		/* the endpoint is gone: write that */
 	int64		delivered;		/* since it was last written */
 	int64		failed;
@@ -272,6 +279,7 @@ extern bool bank_recorder_record(BankSubscription *sub, TimestampTz now);
 /* sender.c */
 extern int	bank_sender_in_flight;
 extern uint64 bank_sender_delivered;
+extern bool bank_sender_is_ahead(const BankSubscription *sub);
 extern void bank_sender_send(BankSubscription *sub, TimestampTz now);
 extern void bank_sender_complete(BankSinkRequest *request, const BankDelivery *delivery);
 extern void bank_sender_finish(TimestampTz now);

@@ -151,6 +151,13 @@ bank_sender_choose_probe(BankSubscription *sub)
 		dlist_move_head(&sub->ready, &best->ready_node);
 }
 
+/* Have so many requests ended that these must be on disk before more are sent? */
+bool
+bank_sender_is_ahead(const BankSubscription *sub)
+{
+	return sub->unrecorded + sub->unflushed >= BANK_RELAY_UNRECORDED;
+}
+
 /* Send what may be sent for a subscription now. */
 void
 bank_sender_send(BankSubscription *sub, TimestampTz now)
@@ -160,6 +167,7 @@ bank_sender_send(BankSubscription *sub, TimestampTz now)
 	if (!sub->active || !sub->runnable || sub->sink == NULL || sub->throttled_until > now)
 		return;
 	while (sub->n_ready > 0 && bank_sender_in_flight < BANK_RELAY_IN_FLIGHT &&
+		   !bank_sender_is_ahead(sub) &&
 		   bank_breaker_allows(&sub->breaker, &sub->breaker_policy, sub->in_flight) > 0)
 	{
 		bool		probe = sub->breaker.state == BANK_BREAKER_HALF_OPEN;
@@ -287,6 +295,7 @@ bank_sender_finish_one(BankRelayRequest *request, TimestampTz now)
 	(void) bank_breaker_result(&sub->breaker, &sub->breaker_policy, request->generation,
 							   delivery->verdict, now, &counts);
 	sub->progressed = true;
+	sub->unrecorded++;
 	if (delivery->verdict == BANK_DELIVERED)
 		sub->last_delivered_at = now;
 	else

@@ -21,19 +21,25 @@
 #include "adapters/relay/worker.h"
 #include "adapters/store/store.h"
 
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/table.h"
 #include "access/transam.h"
 #include "access/xact.h"
 #include "access/xlog.h"
+#include "catalog/indexing.h"
+#include "catalog/pg_extension.h"
 #include "catalog/pg_type.h"
-#include "commands/extension.h"
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "postmaster/bgworker.h"
 #include "postmaster/interrupt.h"
 #include "storage/ipc.h"
+#include "storage/lmgr.h"
 #include "storage/procarray.h"
 #include "tcop/tcopprot.h"
 #include "utils/builtins.h"
+#include "utils/fmgroids.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
 #include "utils/resowner.h"
@@ -56,6 +62,7 @@ typedef enum BankWorkerEnd
 	BANK_WORKER_FAILED,			/* by an error: shall be started again, a little later */
 	BANK_WORKER_STOPPED,		/* by bank_relay_stop */
 	BANK_WORKER_OUTDATED,		/* the ledger is of another version: shall look again later */
+	BANK_WORKER_REPLACED,		/* another ledger is here: shall be started again, for that one */
 	BANK_WORKER_NEEDLESS		/* there is no ledger here */
 } BankWorkerEnd;
 
@@ -68,6 +75,7 @@ static uint32 bank_worker_changes = 0;
 static uint32 bank_worker_transfers = 0;
 static uint32 bank_worker_restores = 0;
 static uint64 bank_worker_ended_before = 0;
+static Oid	bank_worker_extension = InvalidOid; /* what its memory is about */
 static TimestampTz bank_worker_locked_until = 0;
 static TimestampTz bank_worker_recorded_at = 0;
 static XLogRecPtr bank_worker_unflushed = InvalidXLogRecPtr;	/* commit of what was recorded */
@@ -92,6 +100,9 @@ bank_worker_leave(int code pg_attribute_unused(), Datum argument pg_attribute_un
 			break;
 		case BANK_WORKER_OUTDATED:
 			bank_relay_want(slot, GetCurrentTimestamp() + BANK_WORKER_OUTDATED_DELAY);
+			break;
+		case BANK_WORKER_REPLACED:
+			bank_relay_want(slot, 0);
 			break;
 		case BANK_WORKER_NEEDLESS:
 			slot->state = BANK_RELAY_FREE;
@@ -158,18 +169,102 @@ bank_worker_between(void)
 	MemoryContextSwitchTo(bank_worker_context);
 }
 
-/* Begin a transaction of the worker. False: the ledger is not there (any more). */
+/* The extension, as of now; InvalidOid: there is none. *version is its version, or null. */
+static Oid
+bank_worker_find_extension(char **version)
+{
+	Relation	relation = table_open(ExtensionRelationId, AccessShareLock);
+	ScanKeyData key;
+	SysScanDesc scan;
+	HeapTuple	tuple;
+	Oid			extension = InvalidOid;
+
+	*version = NULL;
+	ScanKeyInit(&key, Anum_pg_extension_extname, BTEqualStrategyNumber, F_NAMEEQ,
+				CStringGetDatum("banking"));
+	scan = systable_beginscan(relation, ExtensionNameIndexId, true, NULL, 1, &key);
+	tuple = systable_getnext(scan);
+	if (HeapTupleIsValid(tuple))
+	{
+		bool		isnull;
+		Datum		value = heap_getattr(tuple, Anum_pg_extension_extversion,
+										 RelationGetDescr(relation), &isnull);
+
+		extension = ((Form_pg_extension) GETSTRUCT(tuple))->oid;
+		*version = TextDatumGetCString(value);
+	}
+	systable_endscan(scan);
+	table_close(relation, AccessShareLock);
+	return extension;
+}
+
+/* Say in the slot what is wrong with the extension's version, or that nothing is wrong. */
+static void
+bank_worker_complain(const char *version)
+{
+	bank_relay_lock();
+	bank_worker_slot->error[0] = '\0';
+	if (version != NULL)
+		snprintf(bank_worker_slot->error, sizeof(bank_worker_slot->error),
+				 "extension version %.20s, library version %s: ALTER EXTENSION banking UPDATE",
+				 version, BANK_VERSION);
+	bank_relay_unlock();
+}
+
+/*
+ * Take the lock that DROP EXTENSION, and nothing else, waits for; then the ledger's tables stay.
+ * False: somebody is just dropping it. Ends the process if the ledger is not there, is another
+ * one than before, or of another version than the library, before any of its tables is looked at.
+ */
 static bool
+bank_worker_lock_ledger(void)
+{
+	char	   *version;
+	Oid			extension = bank_worker_find_extension(&version);
+
+	if (!OidIsValid(extension))
+		bank_worker_quit(BANK_WORKER_NEEDLESS);
+	if (!ConditionalLockDatabaseObject(ExtensionRelationId, extension, 0, AccessShareLock) ||
+		bank_worker_find_extension(&version) != extension)
+		return false;
+	if (OidIsValid(bank_worker_extension) && bank_worker_extension != extension)
+		bank_worker_quit(BANK_WORKER_REPLACED);
+	bank_worker_extension = extension;
+	if (strcmp(version, BANK_VERSION) != 0)
+	{
+		bank_worker_complain(version);
+		bank_worker_quit(BANK_WORKER_OUTDATED);
+	}
+	return true;
+}
+
+/*
+ * Begin a transaction of the worker: all of them begin here. While somebody drops the extension,
+ * and may still roll that back, it waits without a transaction, and requests under way go on.
+ * Returns the time, which may have passed meanwhile. The snapshot is taken under the lock:
+ * what it shows is of the ledger that is locked.
+ */
+static TimestampTz
 bank_worker_begin(BankSession *session)
 {
-	pgstat_report_activity(STATE_RUNNING, "banking relay");
-	SetCurrentStatementStartTimestamp();
-	StartTransactionCommand();
+	for (;;)
+	{
+		pgstat_report_activity(STATE_RUNNING, "banking relay");
+		SetCurrentStatementStartTimestamp();
+		StartTransactionCommand();
+		if (bank_worker_lock_ledger())
+			break;
+		CommitTransactionCommand();
+		bank_worker_between();
+		pgstat_report_activity(STATE_IDLE, NULL);
+		bank_waiting_wait(BANK_WORKER_LOCKED / 1000);
+		CHECK_FOR_INTERRUPTS();
+		if (bank_worker_slot->stop)
+			bank_worker_quit(BANK_WORKER_STOPPED);
+	}
 	PushActiveSnapshot(GetTransactionSnapshot());
-	if (!OidIsValid(get_extension_oid("banking", true)))
-		return false;
 	bank_session_open(session);
-	return true;
+	return GetCurrentTimestamp();
 }
 
 /* Commit it. */
@@ -184,37 +279,13 @@ bank_worker_commit(const BankSession *session)
 	pgstat_report_activity(STATE_IDLE, NULL);
 }
 
-/*
- * Ends the process if the extension's version is not the library's, before it looks at any of
- * its tables, or if the relay is stopped.
- */
+/* Ends the process if the relay is stopped. */
 static void
-bank_worker_check(void)
+bank_worker_check_stopped(void)
 {
-	static BankPlan version_plan = {
-		.text = "SELECT e.extversion FROM pg_catalog.pg_extension AS e "
-		"WHERE e.extname OPERATOR(pg_catalog.=) 'banking'"
-	};
-	static BankPlan stopped_plan = {.text = "SELECT FROM bank.relay_stopped"};
-	const char *version;
-	bool		right;
-	bool		isnull;
+	static BankPlan plan = {.text = "SELECT FROM bank.relay_stopped"};
 
-	if (bank_plan_execute(&version_plan, NULL, NULL, true) != 1)
-		bank_worker_quit(BANK_WORKER_NEEDLESS);
-	version = TextDatumGetCString(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1,
-												&isnull));
-	right = strcmp(version, BANK_VERSION) == 0;
-	bank_relay_lock();
-	bank_worker_slot->error[0] = '\0';
-	if (!right)
-		snprintf(bank_worker_slot->error, sizeof(bank_worker_slot->error),
-				 "extension version %.20s, library version %s: ALTER EXTENSION banking UPDATE",
-				 version, BANK_VERSION);
-	bank_relay_unlock();
-	if (!right)
-		bank_worker_quit(BANK_WORKER_OUTDATED);
-	if (bank_plan_execute(&stopped_plan, NULL, NULL, true) > 0)
+	if (bank_plan_execute(&plan, NULL, NULL, true) > 0)
 		bank_worker_quit(BANK_WORKER_STOPPED);
 }
 
@@ -230,18 +301,19 @@ bank_worker_forget_all(void)
 
 /* The subscriptions have changed, or are read for the first time. */
 static void
-bank_worker_load(TimestampTz now)
+bank_worker_load(void)
 {
 	uint32		restores = pg_atomic_read_u32(&bank_worker_slot->restores);
 	BankSession session;
+	TimestampTz now;
 	dlist_iter	iter;
 
 	if (restores != bank_worker_restores)
 		bank_worker_forget_all();
 	bank_worker_restores = restores;
-	if (!bank_worker_begin(&session))
-		bank_worker_quit(BANK_WORKER_NEEDLESS);
-	bank_worker_check();
+	now = bank_worker_begin(&session);
+	bank_worker_complain(NULL);
+	bank_worker_check_stopped();
 	bank_relay_reload_at = 0;
 	bank_subscriptions_load(now);
 	bank_participants_load(now);
@@ -275,7 +347,7 @@ bank_worker_is_dirty(const BankSubscription *sub, TimestampTz now)
 
 	if (bank_worker_locked_until > now)
 		return false;
-	return (sub->progressed && !gathering) ||
+	return (sub->progressed && (!gathering || sub->unrecorded >= BANK_RELAY_UNRECORDED / 2)) ||
 		(sub->lazy && now - sub->lazy_since >= BANK_WORKER_LAZY);
 }
 
@@ -320,17 +392,19 @@ bank_worker_needs_transaction(TimestampTz now)
 	return false;
 }
 
-/* Record what has ended, and read more, in one transaction; flush what was read. */
-static void
-bank_worker_transact(TimestampTz now)
+/*
+ * Record what has ended, and read more, in one transaction; flush what was read. Returns when it
+ * began.
+ */
+static TimestampTz
+bank_worker_transact(void)
 {
 	BankSession session;
+	TimestampTz now = bank_worker_begin(&session);
 	dlist_iter	iter;
 	bool		recorded = false;
 	bool		reload = false;
 
-	if (!bank_worker_begin(&session))
-		bank_worker_quit(BANK_WORKER_NEEDLESS);
 	dlist_foreach(iter, &bank_relay_subscriptions)
 	{
 		BankSubscription *sub = dlist_container(BankSubscription, node, iter.cur);
@@ -363,19 +437,18 @@ bank_worker_transact(TimestampTz now)
 	bank_feed_flush_events();
 	/* a command may have changed the row that could not be recorded */
 	if (reload)
-		bank_worker_load(now);
+		bank_worker_load();
+	return now;
 }
 
 /* Conclude what participants have said, and claim what they are to be asked; send that. */
 static void
-bank_worker_exchange(TimestampTz now)
+bank_worker_exchange(void)
 {
 	BankSession session;
-	bool		claimed;
+	TimestampTz now = bank_worker_begin(&session);
+	bool		claimed = bank_exchanges_transact(now);
 
-	if (!bank_worker_begin(&session))
-		bank_worker_quit(BANK_WORKER_NEEDLESS);
-	claimed = bank_exchanges_transact(now);
 	bank_worker_commit(&session);
 	if (claimed)
 	{
@@ -384,18 +457,39 @@ bank_worker_exchange(TimestampTz now)
 	}
 }
 
+/* Does a subscription wait for that what it has recorded is on disk, to send more? */
+static bool
+bank_worker_is_held_up(void)
+{
+	dlist_iter	iter;
+
+	dlist_foreach(iter, &bank_relay_subscriptions)
+	{
+		const BankSubscription *sub = dlist_container(BankSubscription, node, iter.cur);
+
+		if (sub->unflushed > 0 && bank_sender_is_ahead(sub))
+			return true;
+	}
+	return false;
+}
+
 /*
  * Have what was recorded on disk, at the latest when the next record is due. Its commit need not be
- * waited for before: under load other commits have flushed it by then.
+ * waited for before, if nobody does: under load other commits have flushed it by then.
  */
 static void
 bank_worker_flush(TimestampTz now)
 {
+	dlist_iter	iter;
+
 	if (bank_worker_unflushed == InvalidXLogRecPtr ||
-		(bank_sender_in_flight > 0 && now - bank_worker_recorded_at < BANK_WORKER_GATHER))
+		(bank_sender_in_flight > 0 && now - bank_worker_recorded_at < BANK_WORKER_GATHER &&
+		 !bank_worker_is_held_up()))
 		return;
 	XLogFlush(bank_worker_unflushed);
 	bank_worker_unflushed = InvalidXLogRecPtr;
+	dlist_foreach(iter, &bank_relay_subscriptions)
+		dlist_container(BankSubscription, node, iter.cur)->unflushed = 0;
 }
 
 /* Time has passed: breakers, throttles and delayed events. */
@@ -597,7 +691,7 @@ bank_worker_settings(void)
 		{"enable_seqscan", "off"},
 		{"jit", "off"},
 		{"lock_timeout", "0"},
-		/* whoever meets the worker in a circle, DROP EXTENSION say, shall go on, not the worker */
+		/* whoever meets the worker in a circle shall go on, not the worker */
 		{"deadlock_timeout", "20ms"},
 		{"statement_timeout", "0"},
 		{"transaction_timeout", "0"}	/* from PostgreSQL 17 on */
@@ -626,8 +720,9 @@ bank_worker_turn(void)
 		(bank_relay_reload_at != 0 && bank_relay_reload_at <= now))
 	{
 		bank_worker_changes = changes;
-		bank_worker_load(now);
+		bank_worker_load();
 		bank_worker_look(true);
+		now = GetCurrentTimestamp();
 	}
 	bank_worker_look(commits != bank_worker_commits);
 	bank_sweeps_look(commits != bank_worker_commits);
@@ -641,12 +736,12 @@ bank_worker_turn(void)
 	bank_worker_flush(now);
 	if (bank_worker_needs_transaction(now))
 	{
-		bank_worker_transact(now);
+		now = bank_worker_transact();
 		bank_worker_send(now);
 		bank_worker_flush(now);
 	}
 	if (bank_exchanges_need_transaction(now))
-		bank_worker_exchange(now);
+		bank_worker_exchange();
 	bank_worker_show();
 }
 
@@ -669,7 +764,7 @@ bank_relay_worker_main(Datum argument)
 
 	/* whatever was told before has been told to nobody: look at everything first */
 	bank_worker_changes = pg_atomic_read_u32(&bank_worker_slot->changes);
-	bank_worker_load(GetCurrentTimestamp());
+	bank_worker_load();
 	for (;;)
 	{
 		CHECK_FOR_INTERRUPTS();
