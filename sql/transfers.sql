@@ -167,7 +167,7 @@ COMMENT ON VIEW bank.transfer_list IS 'What bank_transfers shows.';
 
 CREATE VIEW @extschema@.bank_transfers WITH (security_barrier) AS
   SELECT t.* FROM bank.transfer_list AS t
-  WHERE (SELECT bank.sees_all()) OR EXISTS (
+  WHERE (SELECT bank.sees_all('bank_transfers')) OR EXISTS (
     SELECT FROM bank.accounts AS a
     WHERE a.account_id = t.account_id AND a.owner_id = (SELECT bank.current_owner()));
 COMMENT ON VIEW @extschema@.bank_transfers IS 'Every transfer to or from another ledger, and how far it is.';
@@ -267,7 +267,7 @@ CREATE FUNCTION @extschema@.bank_transfer_status(transfer_id uuid) RETURNS @exts
   SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
   SELECT t.* FROM bank.transfer_list AS t WHERE t.transfer_id = bank_transfer_status.transfer_id
-    AND bank.sees_account(t.account_id);
+    AND bank.sees_account(t.account_id, 'bank_transfer_status');
 END;
 COMMENT ON FUNCTION @extschema@.bank_transfer_status(uuid) IS 'How far a transfer is, sent or received; null when it is not known here.';
 REVOKE ALL ON FUNCTION @extschema@.bank_transfer_status(uuid) FROM PUBLIC;

@@ -54,7 +54,7 @@ COMMENT ON VIEW bank.account_list IS 'What bank_accounts shows.';
 
 CREATE VIEW @extschema@.bank_accounts WITH (security_barrier) AS
   SELECT a.* FROM bank.account_list AS a
-  WHERE (SELECT bank.sees_all()) OR a.owner_id = (SELECT bank.current_owner());
+  WHERE (SELECT bank.sees_all('bank_accounts')) OR a.owner_id = (SELECT bank.current_owner());
 COMMENT ON VIEW @extschema@.bank_accounts IS
   'Current state of every account. House accounts are added up over their stripes; their balance may be negative and nothing bounds what is available.';
 COMMENT ON COLUMN @extschema@.bank_accounts.account_id IS 'Identifier (UUID version 7; version 8 for house accounts).';
@@ -138,7 +138,7 @@ COMMENT ON VIEW bank.hold_list IS 'What bank_holds shows.';
 
 CREATE VIEW @extschema@.bank_holds WITH (security_barrier) AS
   SELECT h.* FROM bank.hold_list AS h
-  WHERE (SELECT bank.sees_all()) OR EXISTS (
+  WHERE (SELECT bank.sees_all('bank_holds')) OR EXISTS (
     SELECT FROM bank.accounts AS a
     WHERE a.account_id = h.account_id AND a.owner_id = (SELECT bank.current_owner()));
 COMMENT ON VIEW @extschema@.bank_holds IS 'Every hold, and what became of it.';
