@@ -64,6 +64,15 @@ DROP FUNCTION pg_temp.tell(uuid);
 -- She moves what is hers, into any customer's account, not into the bank's own.
 SELECT balance FROM bank_transfer(a(1), a(2), '10 HTG', idempotency_key => 'same');
 SELECT balance, replayed FROM bank_transfer(a(1), a(2), '10 HTG', idempotency_key => 'same');
+-- Her keys are hers: one that staff has chosen to look like it is another, as are those of staff she might take first.
+SELECT balance FROM bank_transfer(a(1), a(2), '1 HTG', idempotency_key => 'fee');
+SET SESSION AUTHORIZATION regress_banking_tellers;
+SELECT balance, replayed FROM bank_transfer(a(1), a(2), '1 HTG', idempotency_key => a(100) || '/fee');
+SELECT balance, replayed FROM bank_deposit(a(1), '1 HTG', idempotency_key => '/fee');
+SELECT bank_deposit(a(1), '1 HTG', idempotency_key => chr(1) || a(100) || '/fee');
+SELECT bank_execute(jsonb_build_object('command', 'deposit', 'account_id', a(1), 'amount', '1 HTG', 'idempotency_key', chr(1) || a(100) || '/fee'));
+SELECT detail FROM bank_post_transfers(ARRAY[a(1)], ARRAY[a(2)], ARRAY['1 HTG']::bank_money[], idempotency_keys => ARRAY[chr(1) || 'fee']);
+SET SESSION AUTHORIZATION regress_banking_alice;
 SELECT event_id AS of_alice FROM bank_hold(a(1), '2 HTG') \gset
 SELECT bank_capture(:'of_alice');
 SELECT event_type FROM bank_capture(:'of_alice', '1 HTG', to_account => a(2));
