@@ -17,6 +17,7 @@
 
 #include "access/xact.h"
 #include "catalog/pg_type.h"
+#include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
@@ -67,7 +68,8 @@ bank_actor_find(BankActor *actor)
 	memset(actor, 0, sizeof(*actor));
 	actor->session_user = GetSessionUserId();
 	if (subject != NULL)
-		strlcpy(actor->subject, subject, sizeof(actor->subject));
+		memcpy(actor->subject, subject,
+			   pg_mbcliplen(subject, (int) strlen(subject), sizeof(actor->subject) - 1));
 	if (application != NULL)
 		strlcpy(actor->application, application, sizeof(actor->application));
 	if (bank_principal_is_customer())
