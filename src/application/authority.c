@@ -60,6 +60,22 @@ bank_authority_check_payee(const BankAccount *account, const BankUuid *account_i
 		bank_command_not_found(account_id, error);
 }
 
+/*
+ * A movement into this account was refused, *error says why. A customer who does not own it is told
+ * that it does not take so much, and not where its ceiling is or what its balance. Returns false.
+ */
+bool
+bank_authority_refuse(const BankAccount *payee, BankError *error)
+{
+	char		id[BANK_UUID_TEXT];
+
+	if (error->code != BANK_LIMIT_EXCEEDED || payee->limits.balance == BANK_NO_LIMIT ||
+		bank_authority_owns(&payee->id))
+		return false;
+	bank_uuid_format(&payee->id, id);
+	return bank_error_set(error, BANK_LIMIT_EXCEEDED, "Account: %s", id);
+}
+
 /* May the caller resolve this hold? A customer only what was made on its behalf. */
 bool
 bank_authority_owns_hold(const BankHold *hold)

@@ -16,6 +16,7 @@ extern bool bank_authority_check_opening(const BankNewAccount *arguments, BankEr
 extern bool bank_authority_check_own(const BankUuid *account_id, BankError *error);
 extern bool bank_authority_check_payee(const BankAccount *account, const BankUuid *account_id,
 									   BankError *error);
+extern bool bank_authority_refuse(const BankAccount *payee, BankError *error);
 extern bool bank_authority_owns_hold(const BankHold *hold);
 extern bool bank_authority_owns_transfer(const BankTransfer *transfer);
 

@@ -165,7 +165,7 @@ bank_holds_capture(const BankUuid *hold_id, const BankMoney *amount, const BankU
 	}
 	if (!bank_hold_decide_capture(&hold, account, &peer.account, amount, at,
 								  bank_holds_business_time(options, at), &outcome->event, error))
-		return false;
+		return bank_authority_refuse(&peer.account, error);
 	bank_accounts_open(&locked);
 	bank_accounts_open(&peer);
 	bank_command_append(options, at, account, &peer.account, outcome);

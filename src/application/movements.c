@@ -39,7 +39,7 @@ bank_movements_post(BankEventType type, BankLocked *locked_aggregate, BankLocked
 	if (!bank_accounts_check_version(locked_aggregate, options, error))
 		return false;
 	if (!bank_account_decide_movement(type, aggregate, peer, amount, &outcome->event, error))
-		return false;
+		return bank_authority_refuse(type == BANK_EVENT_DEPOSITED ? aggregate : peer, error);
 	bank_accounts_open(locked_aggregate);
 	bank_accounts_open(locked_peer);
 	bank_command_append(options, at, aggregate, peer, outcome);

@@ -81,6 +81,24 @@ SELECT event_type FROM bank_capture(:'of_alice', amount => '1 HTG', to_account =
 SELECT bank_release(:'of_staff');
 SELECT bank_capture(:'of_staff', to_account => a(2));
 
+-- What Bob's account does not take is refused without his balance and ceiling; her own ceiling she is told.
+SET SESSION AUTHORIZATION regress_banking_tellers;
+SELECT count(*) FROM bank_set_limits(a(2), balance_limit => '100 HTG');
+SET SESSION AUTHORIZATION regress_banking_alice;
+\set VERBOSITY default
+SELECT event_id AS too_much FROM bank_hold(a(1), '60 HTG') \gset
+SELECT bank_capture(:'too_much', to_account => a(2));
+SELECT event_type FROM bank_release(:'too_much');
+SELECT bank_transfer(a(1), a(2), '60 HTG', idempotency_key => 'ceiling');
+SELECT account_id AS hers FROM bank_create_account(a(100), 'EPARGNE', 'HTG') \gset
+SELECT balance FROM bank_transfer(a(1), :'hers', '20 HTG');
+SET SESSION AUTHORIZATION regress_banking_tellers;
+SELECT count(*) FROM bank_set_limits(:'hers', balance_limit => '25 HTG');
+SET SESSION AUTHORIZATION regress_banking_alice;
+SELECT bank_transfer(a(1), :'hers', '20 HTG');
+SELECT balance FROM bank_transfer(:'hers', a(1), '20 HTG');
+\set VERBOSITY terse
+
 -- An account for herself, without credit of her own making.
 SELECT balance, account_type FROM bank_create_account(a(100), 'EPARGNE', 'HTG');
 SELECT bank_create_account(a(200), 'COURANT', 'HTG');
