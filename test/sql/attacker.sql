@@ -71,13 +71,15 @@ INSERT INTO route SELECT 'once', unnest(ARRAY['CREATE FUNCTION bank.mine() RETUR
   'CREATE OR REPLACE VIEW bank_accounts AS SELECT 1', 'SET session_replication_role = replica', 'SET LOCAL session_replication_role = local', 'SET banking.allow_drop = on', 'SET banking.log_refusals = off',
   'SET zero_damaged_pages = on', 'SET allow_system_table_mods = on', 'SET session_preload_libraries = ''x''', 'ALTER ROLE CURRENT_USER SET banking.allow_drop = on',
   'ALTER ROLE CURRENT_USER SET session_replication_role = replica', 'ALTER ROLE CURRENT_USER SUPERUSER', 'ALTER ROLE CURRENT_USER REPLICATION', 'ALTER ROLE CURRENT_USER BYPASSRLS', 'SET ROLE postgres', 'SET SESSION AUTHORIZATION postgres', 'GRANT postgres TO CURRENT_USER',
-  'GRANT SET ON PARAMETER banking.allow_drop TO CURRENT_USER', 'SELECT lo_import(''/etc/passwd'')', 'SELECT lo_export(1, ''/tmp/mine'')',
+  'GRANT SET ON PARAMETER banking.allow_drop TO CURRENT_USER', 'ALTER DATABASE current SET banking.allow_drop = on', 'ALTER DATABASE current SET banking.log_refusals = off',
+  'ALTER DATABASE current SET session_replication_role = replica', 'ALTER ROLE postgres IN DATABASE current SET search_path = attackers', 'SELECT lo_import(''/etc/passwd'')', 'SELECT lo_export(1, ''/tmp/mine'')',
   'SELECT pg_read_file(''postgresql.conf'')', 'SELECT pg_ls_dir(''.'')', 'SELECT pg_reload_conf()', 'SELECT pg_logical_slot_get_changes(''mine'', NULL, NULL)', 'SELECT pg_create_physical_replication_slot(''mine'')',
   'LOAD ''banking''', 'LOAD ''$libdir/banking''', 'CREATE FUNCTION attackers.c(uuid) RETURNS boolean LANGUAGE c AS ''banking'', ''bank_sql_deposit''', 'DELETE FROM pg_catalog.pg_trigger', 'UPDATE pg_catalog.pg_proc SET proacl = NULL',
   'DELETE FROM pg_catalog.pg_depend', 'CREATE SUBSCRIPTION mine CONNECTION '''' PUBLICATION mine WITH (connect = false)', 'CREATE FOREIGN DATA WRAPPER mine', 'REASSIGN OWNED BY postgres TO CURRENT_USER',
   'DROP OWNED BY postgres', 'SELECT * FROM pg_statistic', 'SELECT * FROM pg_largeobject', 'SELECT * FROM pg_authid', 'CREATE ACCESS METHOD mine TYPE INDEX HANDLER bthandler', 'CREATE LANGUAGE mine HANDLER plpgsql_call_handler']);
 
-UPDATE route SET command = regexp_replace(command, '\mpostgres\M', quote_ident(current_user)) WHERE kinds = 'once';
+UPDATE route SET command = regexp_replace(regexp_replace(command, '\mpostgres\M', quote_ident(current_user)), '\mDATABASE current\M', 'DATABASE ' || quote_ident(current_database()))
+WHERE kinds = 'once';
 
 CREATE VIEW attack AS
 WITH relation AS (
