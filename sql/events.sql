@@ -106,7 +106,7 @@ CREATE TABLE bank.idempotency_keys (
   CONSTRAINT idempotency_keys_pkey PRIMARY KEY (idempotency_key)
 );
 COMMENT ON TABLE bank.idempotency_keys IS 'Outcome of every command that was given an idempotency key; commits with the money.';
-COMMENT ON COLUMN bank.idempotency_keys.idempotency_key IS 'The key the caller chose, 1 to 255 bytes.';
+COMMENT ON COLUMN bank.idempotency_keys.idempotency_key IS 'The key the caller chose, 1 to 255 bytes; of a customer behind a control character, the owner and a slash.';
 COMMENT ON COLUMN bank.idempotency_keys.request_hash IS 'SHA-256 of the canonical request; metadata is not part of it.';
 COMMENT ON COLUMN bank.idempotency_keys.aggregate_id IS 'Stream of the event that is the outcome.';
 COMMENT ON COLUMN bank.idempotency_keys.version IS 'Place of that event in its stream.';

@@ -40,9 +40,9 @@ COMMENT ON FUNCTION bank.person(text, text) IS
 REVOKE ALL ON FUNCTION bank.person(text, text) FROM PUBLIC;
 
 -- These tell a caller about itself only, so anybody may ask; views do.
-CREATE FUNCTION bank.sees_all() RETURNS boolean
-  LANGUAGE c STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'bank_sql_sees_all';
-COMMENT ON FUNCTION bank.sees_all() IS 'May the caller see every row of the views and functions it may use? Not a mere customer.';
+CREATE FUNCTION bank.sees_all(object_name text) RETURNS boolean
+  LANGUAGE c STABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'bank_sql_sees_all';
+COMMENT ON FUNCTION bank.sees_all(text) IS 'May the caller see every row of this view or function of the API? Not a mere customer, nor who has been lent a customer''s right to it.';
 
 CREATE FUNCTION bank.current_owner() RETURNS uuid
   LANGUAGE c STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'bank_sql_current_owner';
@@ -53,13 +53,13 @@ CREATE FUNCTION @extschema@.bank_current_owner() RETURNS uuid
 COMMENT ON FUNCTION @extschema@.bank_current_owner() IS
   'The owner for whom a customer''s session acts: the subject of the token in request.jwt.claims if the session user is in banking.trusted_authenticators, else the owner that the session user is mapped to; null: nobody.';
 
-CREATE FUNCTION bank.sees_account(account_id uuid) RETURNS boolean
+CREATE FUNCTION bank.sees_account(account_id uuid, object_name text) RETURNS boolean
   LANGUAGE sql STABLE PARALLEL SAFE
   SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
-  SELECT bank.sees_all() OR EXISTS (
+  SELECT bank.sees_all(object_name) OR EXISTS (
     SELECT FROM bank.accounts AS a
     WHERE a.account_id = sees_account.account_id AND a.owner_id = bank.current_owner());
 END;
-COMMENT ON FUNCTION bank.sees_account(uuid) IS 'May the caller see this account?';
-REVOKE ALL ON FUNCTION bank.sees_account(uuid) FROM PUBLIC;
+COMMENT ON FUNCTION bank.sees_account(uuid, text) IS 'May the caller see this account by this view or function of the API?';
+REVOKE ALL ON FUNCTION bank.sees_account(uuid, text) FROM PUBLIC;

@@ -98,7 +98,7 @@ BEGIN ATOMIC
 END;
 COMMENT ON FUNCTION bank.logical_account(uuid) IS 'The house account of a stripe; any other account itself.';
 
-CREATE FUNCTION bank.require_account(account_id uuid) RETURNS uuid
+CREATE FUNCTION bank.require_account(account_id uuid, object_name text) RETURNS uuid
   LANGUAGE plpgsql STABLE PARALLEL SAFE
   SET search_path = pg_catalog, pg_temp
 AS $$
@@ -113,14 +113,14 @@ BEGIN
        SELECT FROM bank.accounts AS a WHERE a.house_account_id = require_account.account_id) THEN
     account := account_id;
   END IF;
-  IF account IS NULL OR NOT bank.sees_account(account_id) THEN
+  IF account IS NULL OR NOT bank.sees_account(account_id, object_name) THEN
     RAISE EXCEPTION 'Account not found' USING ERRCODE = 'BK001',
       DETAIL = pg_catalog.format('Account: %s', account_id);
   END IF;
   RETURN account;
 END
 $$;
-COMMENT ON FUNCTION bank.require_account(uuid) IS 'The account, or for a stripe its house account; raises BK021 for null and BK001 for an account that does not exist.';
+COMMENT ON FUNCTION bank.require_account(uuid, text) IS 'The account, or for a stripe its house account; raises BK021 for null and BK001 for an account that does not exist.';
 
 -- The latest business time among the movements and holds up to a version is what makes a
 -- binary search possible: it never decreases. A back-dated one knows it;
@@ -281,9 +281,9 @@ DECLARE
 BEGIN
   SELECT a.* INTO result FROM bank.account_list AS a
   WHERE a.account_id = bank_account.account_id
-    AND (bank.sees_all() OR a.owner_id = bank.current_owner());
+    AND (bank.sees_all('bank_account') OR a.owner_id = bank.current_owner());
   IF NOT FOUND THEN
-    account_id := bank.require_account(account_id);
+    account_id := bank.require_account(account_id, 'bank_account');
     SELECT a.* INTO result FROM bank.account_list AS a
     WHERE a.account_id = bank_account.account_id;
   END IF;
@@ -296,8 +296,9 @@ CREATE FUNCTION @extschema@.bank_accounts_of(owner_id uuid) RETURNS SETOF @extsc
   LANGUAGE sql STABLE SECURITY DEFINER PARALLEL SAFE
   SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
-  SELECT a.* FROM @extschema@.bank_accounts AS a
+  SELECT a.* FROM bank.account_list AS a
   WHERE a.owner_id = bank_accounts_of.owner_id
+    AND (bank.sees_all('bank_accounts_of') OR a.owner_id = bank.current_owner())
   ORDER BY a.created_at, a.account_id;
 END;
 COMMENT ON FUNCTION @extschema@.bank_accounts_of(uuid) IS 'The accounts of an owner, oldest first; none for an unknown owner.';
@@ -306,7 +307,7 @@ CREATE FUNCTION @extschema@.bank_account_exists(account_id uuid) RETURNS boolean
   LANGUAGE sql STABLE SECURITY DEFINER PARALLEL SAFE
   SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
-  SELECT bank.sees_account(bank_account_exists.account_id)
+  SELECT bank.sees_account(bank_account_exists.account_id, 'bank_account_exists')
      AND (EXISTS (SELECT FROM bank.accounts AS a WHERE a.account_id = bank_account_exists.account_id)
        OR EXISTS (SELECT FROM bank.accounts AS a WHERE a.house_account_id = bank_account_exists.account_id));
 END;
@@ -326,9 +327,9 @@ DECLARE
 BEGIN
   SELECT a.account_id, a.currency, a.balance, a.held, a.available, a.version INTO result
   FROM bank.account_list AS a WHERE a.account_id = bank_balance.account_id
-    AND (bank.sees_all() OR a.owner_id = bank.current_owner());
+    AND (bank.sees_all('bank_balance') OR a.owner_id = bank.current_owner());
   IF NOT FOUND THEN
-    account_id := bank.require_account(account_id);
+    account_id := bank.require_account(account_id, 'bank_balance');
     SELECT a.account_id, a.currency, a.balance, a.held, a.available, a.version INTO result
     FROM bank.account_list AS a WHERE a.account_id = bank_balance.account_id;
   END IF;
@@ -345,7 +346,7 @@ AS $$
 DECLARE
   result record;
 BEGIN
-  account_id := bank.require_account(account_id);
+  account_id := bank.require_account(account_id, 'bank_balance_at');
   IF at IS NULL OR as_recorded IS NULL THEN
     RAISE EXCEPTION 'Missing argument' USING ERRCODE = 'BK021', DETAIL = 'at and as_recorded must not be null.';
   END IF;
@@ -410,7 +411,7 @@ DECLARE
   low bigint;
   high bigint;
 BEGIN
-  account_id := bank.require_account(account_id);
+  account_id := bank.require_account(account_id, 'bank_transactions');
   IF page IS NULL OR page < 1 THEN
     RAISE EXCEPTION 'page must be at least 1' USING ERRCODE = '22023';
   END IF;
@@ -447,7 +448,7 @@ BEGIN
     SELECT s.version, s.position, s.event_id, s.event_type::text,
            bank.minor_to_numeric(s.delta, s.currency), s.currency,
            bank.minor_to_numeric(s.balance, s.currency), bank.logical_account(s.other_id),
-           s.business_at, s.recorded_at, CASE WHEN s.own OR bank.sees_all() THEN s.metadata END
+           s.business_at, s.recorded_at, CASE WHEN s.own OR bank.sees_all('bank_transactions') THEN s.metadata END
     FROM bank.stream AS s
     WHERE s.account_id = bank_transactions.account_id AND s.version > low AND s.version <= high
       AND s.delta IS NOT NULL AND s.business_at >= since AND s.business_at < until
@@ -472,7 +473,7 @@ DECLARE
   lows bigint[];
   highs bigint[];
 BEGIN
-  account_id := bank.require_account(account_id);
+  account_id := bank.require_account(account_id, 'bank_statement');
   IF from_date IS NULL OR to_date IS NULL THEN
     RAISE EXCEPTION 'Missing argument' USING ERRCODE = 'BK021',
       DETAIL = 'from_date and to_date must not be null.';
@@ -496,7 +497,7 @@ BEGIN
   RETURN QUERY
     WITH movement AS (
       SELECT s.business_at, s.position, s.event_id, s.event_type::text AS event_type,
-             CASE WHEN s.own OR bank.sees_all() THEN s.metadata END AS metadata,
+             CASE WHEN s.own OR bank.sees_all('bank_statement') THEN s.metadata END AS metadata,
              bank.minor_to_numeric(s.delta, s.currency) AS delta
       FROM ROWS FROM (pg_catalog.unnest(accounts), pg_catalog.unnest(lows), pg_catalog.unnest(highs)) AS m (account, low, high),
            LATERAL (SELECT * FROM bank.stream AS e
@@ -540,7 +541,7 @@ REVOKE ALL ON FUNCTION
   @extschema@.bank_transactions(uuid, date, date, integer, integer, bigint),
   @extschema@.bank_statement(uuid, date, date),
   bank.logical_account(uuid),
-  bank.require_account(uuid),
+  bank.require_account(uuid, text),
   bank.latest_business_time(uuid, bigint),
   bank.version_at(uuid, timestamptz, boolean),
   bank.last_version_until(uuid, timestamptz, timestamptz),

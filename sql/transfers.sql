@@ -167,10 +167,10 @@ COMMENT ON VIEW bank.transfer_list IS 'What bank_transfers shows.';
 
 CREATE VIEW @extschema@.bank_transfers WITH (security_barrier) AS
   SELECT t.* FROM bank.transfer_list AS t
-  WHERE (SELECT bank.sees_all())
+  WHERE (SELECT bank.sees_all('bank_transfers'))
   UNION ALL
   SELECT t.* FROM bank.accounts AS a JOIN bank.transfer_list AS t ON t.account_id = a.account_id
-  WHERE NOT (SELECT bank.sees_all()) AND a.owner_id = (SELECT bank.current_owner());
+  WHERE NOT (SELECT bank.sees_all('bank_transfers')) AND a.owner_id = (SELECT bank.current_owner());
 COMMENT ON VIEW @extschema@.bank_transfers IS 'Every transfer to or from another ledger, and how far it is.';
 COMMENT ON COLUMN @extschema@.bank_transfers.transfer_id IS 'Identifier, the same in both ledgers; of one that was sent, also that of its hold.';
 COMMENT ON COLUMN @extschema@.bank_transfers.direction IS 'out: sent by this ledger; in: it came from another one.';
@@ -268,7 +268,7 @@ CREATE FUNCTION @extschema@.bank_transfer_status(transfer_id uuid) RETURNS @exts
   SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
   SELECT t.* FROM bank.transfer_list AS t WHERE t.transfer_id = bank_transfer_status.transfer_id
-    AND bank.sees_account(t.account_id);
+    AND bank.sees_account(t.account_id, 'bank_transfer_status');
 END;
 COMMENT ON FUNCTION @extschema@.bank_transfer_status(uuid) IS 'How far a transfer is, sent or received; null when it is not known here.';
 REVOKE ALL ON FUNCTION @extschema@.bank_transfer_status(uuid) FROM PUBLIC;

@@ -114,6 +114,9 @@ bank_command_check(const BankOptions *options, BankError *error)
 			return bank_error_set(error, BANK_INVALID_KEY,
 								  "An idempotency key has 1 to %d bytes, not %zu.",
 								  BANK_KEY_MAX, len);
+		if (options->key[0] == BANK_KEY_RESERVED)
+			return bank_error_set(error, BANK_INVALID_KEY,
+								  "An idempotency key cannot begin with the control character 1.");
 	}
 	if (options->has_occurred_at)
 	{

@@ -152,6 +152,9 @@ typedef enum BankKeyState
 	BANK_KEY_REFUSED			/* used with another request */
 } BankKeyState;
 
+/* What no key that a caller chooses begins with: the store puts it before those of customers. */
+#define BANK_KEY_RESERVED '\001'
+
 extern BankKeyState bank_store_find_key(const char *key, const char *request, BankEvent *first,
 										BankError *error);
 extern BankKeyState bank_store_claim_key(const char *key, const char *request,

@@ -64,6 +64,15 @@ DROP FUNCTION pg_temp.tell(uuid);
 -- She moves what is hers, into any customer's account, not into the bank's own.
 SELECT balance FROM bank_transfer(a(1), a(2), '10 HTG', idempotency_key => 'same');
 SELECT balance, replayed FROM bank_transfer(a(1), a(2), '10 HTG', idempotency_key => 'same');
+-- Her keys are hers: one that staff has chosen to look like it is another, as are those of staff she might take first.
+SELECT balance FROM bank_transfer(a(1), a(2), '1 HTG', idempotency_key => 'fee');
+SET SESSION AUTHORIZATION regress_banking_tellers;
+SELECT balance, replayed FROM bank_transfer(a(1), a(2), '1 HTG', idempotency_key => a(100) || '/fee');
+SELECT balance, replayed FROM bank_deposit(a(1), '1 HTG', idempotency_key => '/fee');
+SELECT bank_deposit(a(1), '1 HTG', idempotency_key => chr(1) || a(100) || '/fee');
+SELECT bank_execute(jsonb_build_object('command', 'deposit', 'account_id', a(1), 'amount', '1 HTG', 'idempotency_key', chr(1) || a(100) || '/fee'));
+SELECT detail FROM bank_post_transfers(ARRAY[a(1)], ARRAY[a(2)], ARRAY['1 HTG']::bank_money[], idempotency_keys => ARRAY[chr(1) || 'fee']);
+SET SESSION AUTHORIZATION regress_banking_alice;
 SELECT event_id AS of_alice FROM bank_hold(a(1), '2 HTG') \gset
 SELECT bank_capture(:'of_alice');
 SELECT event_type FROM bank_capture(:'of_alice', '1 HTG', to_account => a(2));
@@ -71,6 +80,24 @@ SELECT event_type FROM bank_capture(:'of_alice', amount => '1 HTG', to_account =
 -- What staff holds is not hers to free.
 SELECT bank_release(:'of_staff');
 SELECT bank_capture(:'of_staff', to_account => a(2));
+
+-- What Bob's account does not take is refused without his balance and ceiling; her own ceiling she is told.
+SET SESSION AUTHORIZATION regress_banking_tellers;
+SELECT count(*) FROM bank_set_limits(a(2), balance_limit => '100 HTG');
+SET SESSION AUTHORIZATION regress_banking_alice;
+\set VERBOSITY default
+SELECT event_id AS too_much FROM bank_hold(a(1), '60 HTG') \gset
+SELECT bank_capture(:'too_much', to_account => a(2));
+SELECT event_type FROM bank_release(:'too_much');
+SELECT bank_transfer(a(1), a(2), '60 HTG', idempotency_key => 'ceiling');
+SELECT account_id AS hers FROM bank_create_account(a(100), 'EPARGNE', 'HTG') \gset
+SELECT balance FROM bank_transfer(a(1), :'hers', '20 HTG');
+SET SESSION AUTHORIZATION regress_banking_tellers;
+SELECT count(*) FROM bank_set_limits(:'hers', balance_limit => '25 HTG');
+SET SESSION AUTHORIZATION regress_banking_alice;
+SELECT bank_transfer(a(1), :'hers', '20 HTG');
+SELECT balance FROM bank_transfer(:'hers', a(1), '20 HTG');
+\set VERBOSITY terse
 
 -- An account for herself, without credit of her own making.
 SELECT balance, account_type FROM bank_create_account(a(100), 'EPARGNE', 'HTG');

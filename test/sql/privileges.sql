@@ -42,7 +42,7 @@ SELECT * FROM bank_events;
 SELECT * FROM bank_trial_balance;
 SELECT * FROM bank_progress;
 SELECT * FROM bank.events;
-SELECT bank.require_account(a(1));
+SELECT bank.require_account(a(1), 'bank_account');
 SELECT bank_money(1, 'HTG') + '2 HTG', bank_account_number_valid('000000000195');
 RESET ROLE;
 

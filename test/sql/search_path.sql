@@ -84,7 +84,7 @@ CREATE TEMP TABLE pg_class (impostor pg_catalog.text);
 CREATE TEMP TABLE pg_namespace (impostor pg_catalog.text);
 -- and the extension's own functions.
 CREATE FUNCTION evil.minor_to_numeric(pg_catalog.int8, pg_catalog.text) RETURNS pg_catalog.numeric LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'minor_to_numeric was called'; END $$;
-CREATE FUNCTION evil.require_account(pg_catalog.uuid) RETURNS void LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'require_account was called'; END $$;
+CREATE FUNCTION evil.require_account(pg_catalog.uuid, pg_catalog.text) RETURNS void LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'require_account was called'; END $$;
 CREATE FUNCTION evil.version_at(pg_catalog.uuid, pg_catalog.timestamptz, pg_catalog.bool) RETURNS pg_catalog.int8 LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'version_at was called'; END $$;
 
 -- The look-alikes do what they should.

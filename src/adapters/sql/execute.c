@@ -279,6 +279,7 @@ bank_sql_execute_batch(PG_FUNCTION_ARGS)
 	ArrayType  *array = PG_GETARG_ARRAYTYPE_P(0);
 	MemoryContext caller = CurrentMemoryContext;
 	MemoryContext scratch;
+	BankSession session;
 	BankError	error;
 	BankJsonCommand *commands;
 	Datum	   *values;
@@ -287,8 +288,10 @@ bank_sql_execute_batch(PG_FUNCTION_ARGS)
 	int			i;
 
 	bank_call_check_writable("bank_execute_batch()");
+	bank_session_open(&session);
 	if (!bank_authority_check_staff(&error))
 		bank_ereport(&error);
+	bank_session_close(&session);
 	bank_json_check_batch(array);
 	deconstruct_array(array, JSONBOID, -1, false, TYPALIGN_INT, &values, &nulls, &n);
 	commands = MemoryContextAllocHuge(CurrentMemoryContext, Max(n, 1) * sizeof(BankJsonCommand));

@@ -105,7 +105,10 @@ bank_refusal_from_jsonb(Jsonb *refusal, BankError *error)
 				 errmsg("stored refusal \"%s\" \"%s\" is not known", sqlstate, message)));
 }
 
-/* A customer's keys are its own: those of one owner are other keys than anybody else's. */
+/*
+ * A customer's keys are its own: those of one owner are other keys than anybody else's. They are
+ * stored behind a character with which no key of a command begins.
+ */
 static const char *
 bank_key_scoped(const char *key)
 {
@@ -116,7 +119,7 @@ bank_key_scoped(const char *key)
 		return key;
 	if (bank_principal_owner(&owner_id))
 		bank_uuid_format(&owner_id, text);
-	return psprintf("%s/%s", text, key);
+	return psprintf("%c%s/%s", BANK_KEY_RESERVED, text, key);
 }
 
 /*

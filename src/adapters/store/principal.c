@@ -7,6 +7,10 @@
  * counts is the outer user: the session's, or the one it has SET ROLE to; not the owner of a
  * SECURITY DEFINER function on the way, which would be the ledger's.
  *
+ * Nobody becomes more than a customer by what a customer lends: a view or a SECURITY DEFINER
+ * function that a customer has made passes the server's checks for whoever uses it, and so do an
+ * index or a materialized view of a customer's while the server or a superuser works on it.
+ *
  * The owner is the subject of the JSON Web Token that an authenticator has verified, if the
  * session is one of banking.trusted_authenticators: anybody else could claim to be anybody.
  * Else it is the one that the session's role is mapped to.
@@ -55,9 +59,9 @@ bank_principal_init(void)
 							   GUC_LIST_INPUT | GUC_SUPERUSER_ONLY, NULL, NULL, NULL);
 }
 
-/* Has the outer user this profile? Superusers and the ledger's owner have all. */
+/* Has the role this profile? Superusers and the ledger's owner have all. */
 static bool
-bank_principal_has(const char *profile)
+bank_role_has(Oid role, const char *profile)
 {
 	oidvector  *none = buildoidvector(NULL, 0);
 	Oid			function = GetSysCacheOid3(PROCNAMEARGSNSP, Anum_pg_proc_oid,
@@ -65,22 +69,91 @@ bank_principal_has(const char *profile)
 										   ObjectIdGetDatum(get_namespace_oid("bank", false)));
 
 	pfree(none);
-	return OidIsValid(function) && bank_may_execute(function, GetOuterUserId());
+	return OidIsValid(function) && bank_may_execute(function, role);
 }
 
-/* See ports/principal.h. */
+/* Is the role a customer's, and not of staff too? */
+static bool
+bank_role_is_customer(Oid role)
+{
+	return !bank_role_has(role, "teller") && bank_role_has(role, "customer");
+}
+
+/*
+ * See ports/principal.h. Where a command is called with the rights of a customer, it is one. So it
+ * is in a SECURITY DEFINER function that is called while the server maintains an index or a
+ * materialized view: whose rights were lent to it cannot be told there.
+ */
 bool
 bank_principal_is_customer(void)
 {
-	return !bank_principal_has("teller") && bank_principal_has("customer");
+	const int	lent = SECURITY_RESTRICTED_OPERATION | SECURITY_LOCAL_USERID_CHANGE;
+	int			context;
+	Oid			caller = bank_session_caller(&context);
+
+	return (context & lent) == lent || bank_role_is_customer(GetOuterUserId()) ||
+		(caller != GetOuterUserId() && bank_role_is_customer(caller));
 }
 
-/* May the caller read everything that the functions and views it may use can show? */
+/* Has the role itself a right on the function or view of the API with this name? */
 static bool
-bank_principal_sees_all(void)
+bank_role_may_use(Oid role, text *object)
 {
-	return bank_principal_has("teller") || bank_principal_has("auditor") ||
-		!bank_principal_has("customer");
+	static BankPlan plan = {
+		.text = "SELECT FROM pg_catalog.pg_extension AS e JOIN pg_catalog.pg_depend AS d "
+		"ON d.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_extension'::pg_catalog.regclass "
+		"AND d.refobjid OPERATOR(pg_catalog.=) e.oid AND d.deptype OPERATOR(pg_catalog.=) 'e' "
+		"LEFT JOIN pg_catalog.pg_class AS c "
+		"ON d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass "
+		"AND c.oid OPERATOR(pg_catalog.=) d.objid "
+		"LEFT JOIN pg_catalog.pg_proc AS p "
+		"ON d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_proc'::pg_catalog.regclass "
+		"AND p.oid OPERATOR(pg_catalog.=) d.objid "
+		"WHERE e.extname OPERATOR(pg_catalog.=) 'banking' "
+		"AND CASE WHEN c.relnamespace OPERATOR(pg_catalog.=) e.extnamespace "
+		"AND c.relname OPERATOR(pg_catalog.=) $2 "
+		"THEN pg_catalog.has_table_privilege($1, c.oid, 'SELECT') "
+		"WHEN p.pronamespace OPERATOR(pg_catalog.=) e.extnamespace "
+		"AND p.proname OPERATOR(pg_catalog.=) $2 "
+		"THEN pg_catalog.has_function_privilege($1, p.oid, 'EXECUTE') END",
+		.nargs = 2, .types = {OIDOID, TEXTOID}
+	};
+	Datum		values[] = {ObjectIdGetDatum(role), PointerGetDatum(object)};
+	BankSession session;
+	bool		found;
+
+	bank_session_open(&session);
+	found = bank_plan_execute(&plan, values, NULL, true) > 0;
+	bank_session_close(&session);
+	return found;
+}
+
+/* Is the role one that reads everything, if it may read at all? */
+static bool
+bank_role_reads_all(Oid role)
+{
+	return bank_role_has(role, "teller") || bank_role_has(role, "auditor");
+}
+
+/*
+ * May the caller read everything that this function or view of the API can show? Whoever has no
+ * profile may if the right on it is its own, not lent by somebody's view or function.
+ */
+static bool
+bank_principal_sees_all(text *object)
+{
+	Oid			role = GetOuterUserId();
+
+	if (InSecurityRestrictedOperation())
+	{
+		if (InLocalUserIdChange())
+			return false;
+		role = GetUserId();
+	}
+	if (!bank_role_reads_all(GetUserId()) && bank_role_has(GetUserId(), "customer"))
+		return false;
+	return bank_role_reads_all(role) ||
+		(!bank_role_has(role, "customer") && bank_role_may_use(role, object));
 }
 
 /* Is this session user (NULL: it is no more) a trusted authenticator? */
@@ -276,11 +349,18 @@ bank_principal_owns(const BankUuid *owner_id, const BankUuid *account_id)
 	return bank_plan_execute(&plan, values, NULL, false) > 0;
 }
 
-/* See ports/principal.h. In a BankSession the current user is the ledger's owner. */
+/*
+ * See ports/principal.h. In a BankSession the current user is the ledger's owner. Neither who calls
+ * nor whose rights are used may be another one: a teller lends nobody a command of its own.
+ */
 bool
 bank_principal_is_supervised(void)
 {
-	return !has_privs_of_role(GetOuterUserId(), GetUserId()) && !bank_principal_is_customer();
+	int			context;
+
+	return !(has_privs_of_role(GetOuterUserId(), GetUserId()) &&
+			 has_privs_of_role(bank_session_caller(&context), GetUserId())) &&
+		!bank_principal_is_customer();
 }
 
 /*
@@ -338,9 +418,9 @@ bank_sql_current_owner(PG_FUNCTION_ARGS)
 	PG_RETURN_DATUM(bank_uuid_datum(owner_id));
 }
 
-/* bank.sees_all() */
+/* bank.sees_all(object_name) */
 Datum
 bank_sql_sees_all(PG_FUNCTION_ARGS)
 {
-	PG_RETURN_BOOL(bank_principal_sees_all());
+	PG_RETURN_BOOL(bank_principal_sees_all(PG_GETARG_TEXT_PP(0)));
 }

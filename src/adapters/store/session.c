@@ -21,6 +21,10 @@
 #include "utils/memutils.h"
 #include "utils/syscache.h"
 
+/* Who has opened the session, and in which security context; of no use without a session. */
+static Oid	bank_caller = InvalidOid;
+static int	bank_caller_context = 0;
+
 /* The role that owns bank.events. Raises when the extension is not there. */
 static Oid
 bank_session_owner(void)
@@ -53,8 +57,23 @@ bank_session_open(BankSession *session)
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "SPI_connect failed");
 	GetUserIdAndSecContext(&session->caller, &session->caller_context);
+	session->outer_caller = bank_caller;
+	session->outer_context = bank_caller_context;
+	bank_caller = session->caller;
+	bank_caller_context = session->caller_context;
 	SetUserIdAndSecContext(owner, session->caller_context | SECURITY_LOCAL_USERID_CHANGE |
 						   SECURITY_NOFORCE_RLS);
+}
+
+/*
+ * The role whose rights the caller of the API used, and its security context. Must be called
+ * inside a session.
+ */
+Oid
+bank_session_caller(int *context)
+{
+	*context = bank_caller_context;
+	return bank_caller;
 }
 
 /*
@@ -92,6 +111,8 @@ void
 bank_session_close(const BankSession *session)
 {
 	SetUserIdAndSecContext(session->caller, session->caller_context);
+	bank_caller = session->outer_caller;
+	bank_caller_context = session->outer_context;
 	if (SPI_finish() != SPI_OK_FINISH)
 		elog(ERROR, "SPI_finish failed");
 }

@@ -25,10 +25,13 @@ typedef struct BankSession
 {
 	Oid			caller;
 	int			caller_context;
+	Oid			outer_caller;	/* of the session that this one was opened in, if any */
+	int			outer_context;
 } BankSession;
 
 extern void bank_session_open(BankSession *session);
 extern void bank_session_close(const BankSession *session);
+extern Oid	bank_session_caller(int *context);
 extern void bank_session_lock_tables(void);
 extern bool bank_lock_name(uint32 hash, bool dont_wait);
 
