@@ -96,7 +96,7 @@ COMMENT ON COLUMN @extschema@.bank_pending_approvals.expires_at IS 'From then on
 
 CREATE VIEW @extschema@.bank_approval_thresholds AS
   SELECT t.currency, bank.minor_to_numeric(t.threshold, t.currency) AS threshold, t.expires_in, t.changed_at, t.changed_by
-  FROM bank.approval_thresholds AS t;
+  FROM bank.approval_thresholds AS t CROSS JOIN (VALUES (true)) AS one (one);
 COMMENT ON VIEW @extschema@.bank_approval_thresholds IS 'Above how much commands of tellers have to be approved; a currency without a row: never.';
 COMMENT ON COLUMN @extschema@.bank_approval_thresholds.currency IS 'ISO 4217 letters.';
 COMMENT ON COLUMN @extschema@.bank_approval_thresholds.threshold IS 'What is above has to be approved.';
@@ -130,8 +130,7 @@ COMMENT ON FUNCTION @extschema@.bank_reject(uuid, text, bigint, text, timestampt
 REVOKE ALL ON FUNCTION @extschema@.bank_reject(uuid, text, bigint, text, timestamptz, jsonb) FROM PUBLIC;
 
 CREATE FUNCTION @extschema@.bank_set_approval_threshold(threshold @extschema@.bank_money, expires_in interval DEFAULT '7 days') RETURNS void
-  LANGUAGE c VOLATILE SECURITY DEFINER PARALLEL UNSAFE
-  SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'bank_sql_set_approval_threshold';
+  LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'bank_sql_set_approval_threshold';
 COMMENT ON FUNCTION @extschema@.bank_set_approval_threshold(@extschema@.bank_money, interval) IS
   'From now on commands of tellers that move or reserve more than this of its currency have to be approved by somebody else, within expires_in. Errors: BK008, BK016, BK021.';
 REVOKE ALL ON FUNCTION @extschema@.bank_set_approval_threshold(@extschema@.bank_money, interval) FROM PUBLIC;

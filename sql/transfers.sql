@@ -165,12 +165,19 @@ CREATE VIEW bank.transfer_list AS
   LEFT JOIN bank.transfer_attempts AS a ON a.transfer_id = t.transfer_id;
 COMMENT ON VIEW bank.transfer_list IS 'What bank_transfers shows.';
 
-CREATE VIEW @extschema@.bank_transfers WITH (security_barrier) AS
+-- In two parts, as bank_accounts.
+CREATE VIEW bank.all_transfers WITH (security_barrier) AS
   SELECT t.* FROM bank.transfer_list AS t
-  WHERE (SELECT bank.sees_all('bank_transfers'))
-  UNION ALL
+  WHERE (SELECT bank.sees_all('bank_transfers'));
+COMMENT ON VIEW bank.all_transfers IS 'What bank_transfers shows to staff; nothing to a customer.';
+
+CREATE VIEW bank.own_transfers WITH (security_barrier) AS
   SELECT t.* FROM bank.accounts AS a JOIN bank.transfer_list AS t ON t.account_id = a.account_id
   WHERE NOT (SELECT bank.sees_all('bank_transfers')) AND a.owner_id = (SELECT bank.current_owner());
+COMMENT ON VIEW bank.own_transfers IS 'What bank_transfers shows to a customer.';
+
+CREATE VIEW @extschema@.bank_transfers WITH (security_barrier) AS
+  SELECT t.* FROM bank.all_transfers AS t UNION ALL SELECT o.* FROM bank.own_transfers AS o;
 COMMENT ON VIEW @extschema@.bank_transfers IS 'Every transfer to or from another ledger, and how far it is.';
 COMMENT ON COLUMN @extschema@.bank_transfers.transfer_id IS 'Identifier, the same in both ledgers; of one that was sent, also that of its hold.';
 COMMENT ON COLUMN @extschema@.bank_transfers.direction IS 'out: sent by this ledger; in: it came from another one.';

@@ -58,13 +58,20 @@ CREATE VIEW bank.account_list AS
 COMMENT ON VIEW bank.account_list IS 'What bank_accounts shows.';
 
 -- The views that customers have are in two parts, of which one is executed: so that the owner's
--- accounts are found by their index, which an OR would not use.
-CREATE VIEW @extschema@.bank_accounts WITH (security_barrier) AS
+-- accounts are found by their index, which an OR would not use. Each part is a security barrier of its
+-- own: that of the whole ends where the planner takes its UNION ALL apart.
+CREATE VIEW bank.all_accounts WITH (security_barrier) AS
   SELECT a.* FROM bank.account_list AS a
-  WHERE (SELECT bank.sees_all('bank_accounts'))
-  UNION ALL
+  WHERE (SELECT bank.sees_all('bank_accounts'));
+COMMENT ON VIEW bank.all_accounts IS 'What bank_accounts shows to staff; nothing to a customer.';
+
+CREATE VIEW bank.own_accounts WITH (security_barrier) AS
   SELECT a.* FROM bank.customer_account_list AS a
   WHERE NOT (SELECT bank.sees_all('bank_accounts')) AND a.owner_id = (SELECT bank.current_owner());
+COMMENT ON VIEW bank.own_accounts IS 'What bank_accounts shows to a customer.';
+
+CREATE VIEW @extschema@.bank_accounts WITH (security_barrier) AS
+  SELECT a.* FROM bank.all_accounts AS a UNION ALL SELECT o.* FROM bank.own_accounts AS o;
 COMMENT ON VIEW @extschema@.bank_accounts IS
   'Current state of every account. House accounts are added up over their stripes; their balance may be negative and nothing bounds what is available.';
 COMMENT ON COLUMN @extschema@.bank_accounts.account_id IS 'Identifier (UUID version 7; version 8 for house accounts).';
@@ -149,12 +156,18 @@ CREATE VIEW bank.hold_list AS
   FROM bank.holds AS h CROSS JOIN (VALUES (true)) AS one (one);
 COMMENT ON VIEW bank.hold_list IS 'What bank_holds shows.';
 
-CREATE VIEW @extschema@.bank_holds WITH (security_barrier) AS
+CREATE VIEW bank.all_holds WITH (security_barrier) AS
   SELECT h.* FROM bank.hold_list AS h
-  WHERE (SELECT bank.sees_all('bank_holds'))
-  UNION ALL
+  WHERE (SELECT bank.sees_all('bank_holds'));
+COMMENT ON VIEW bank.all_holds IS 'What bank_holds shows to staff; nothing to a customer.';
+
+CREATE VIEW bank.own_holds WITH (security_barrier) AS
   SELECT h.* FROM bank.accounts AS a JOIN bank.hold_list AS h ON h.account_id = a.account_id
   WHERE NOT (SELECT bank.sees_all('bank_holds')) AND a.owner_id = (SELECT bank.current_owner());
+COMMENT ON VIEW bank.own_holds IS 'What bank_holds shows to a customer.';
+
+CREATE VIEW @extschema@.bank_holds WITH (security_barrier) AS
+  SELECT h.* FROM bank.all_holds AS h UNION ALL SELECT o.* FROM bank.own_holds AS o;
 COMMENT ON VIEW @extschema@.bank_holds IS 'Every hold, and what became of it.';
 COMMENT ON COLUMN @extschema@.bank_holds.hold_id IS 'Identifier of the hold: the event_id that bank_hold returned.';
 COMMENT ON COLUMN @extschema@.bank_holds.account_id IS 'The account whose money is reserved.';

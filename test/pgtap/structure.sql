@@ -19,7 +19,7 @@ SELECT ok(NOT has_schema_privilege('public', 'bank', 'CREATE'), 'PUBLIC cannot c
 SELECT tables_are('bank', ARRAY['actors', 'role_owners', 'events', 'accounts', 'holds', 'backdated_movements', 'idempotency_keys', 'incarnations', 'subscriptions',
   'subscription_secrets', 'subscription_progress', 'deliveries', 'relay_stopped', 'transfers', 'transfer_attempts', 'participants',
   'participant_secrets', 'participant_progress', 'approvals', 'approval_thresholds']);
-SELECT views_are('bank', ARRAY['profile_rights', 'customer_account_list', 'account_list', 'event_list', 'hold_list', 'transfer_list', 'approval_list', 'stream', 'outgoing']);
+SELECT views_are('bank', ARRAY['profile_rights', 'customer_account_list', 'account_list', 'all_accounts', 'own_accounts', 'all_holds', 'own_holds', 'all_transfers', 'own_transfers', 'event_list', 'hold_list', 'transfer_list', 'approval_list', 'stream', 'outgoing']);
 SELECT sequences_are('bank', ARRAY['actors_actor_id_seq', 'events_position_seq', 'account_serial_seq', 'incarnation']);
 SELECT is((SELECT format('%s %s %s', extversion, extrelocatable, extowner::regrole) FROM pg_extension WHERE extname = 'banking'),
           (SELECT format('%s f %s', default_version, current_user) FROM pg_available_extensions WHERE name = 'banking'),

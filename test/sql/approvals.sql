@@ -193,6 +193,11 @@ SELECT request_id AS request FROM bank_pending_approvals WHERE amount = 1500 \gs
 SELECT bank_approve(:'request');
 RESET ROLE;
 SELECT event_type FROM bank_reject(:'request', 'a test');
+-- Nor does a function of a teller's, whoever calls it, move more.
+CREATE FUNCTION lent() RETURNS text LANGUAGE sql SECURITY DEFINER AS $$ SELECT event_type FROM bank_deposit(a(1), '1550 HTG') $$;
+ALTER FUNCTION lent() OWNER TO regress_banking_jean;
+SELECT lent();
+DROP FUNCTION lent();
 
 -- In time, or not at all.
 SELECT bank_set_approval_threshold('1000 HTG', '1 millisecond');

@@ -148,6 +148,14 @@ CREATE FUNCTION attackers.to_seen(numeric) RETURNS attackers.seen LANGUAGE plpgs
 SELECT balance FROM bank_accounts WHERE balance OPERATOR(attackers.===) 12300;
 SELECT amount FROM bank_holds WHERE amount OPERATOR(attackers.===) 45;
 SELECT amount FROM bank_transfers WHERE amount OPERATOR(attackers.===) 45;
+-- Nor does the planner show its statistics to an operator.
+\c - :superuser
+ANALYZE bank.accounts, bank.holds;
+\c - regress_banking_alice
+CREATE FUNCTION attackers.saw(text, text) RETURNS boolean LANGUAGE plpgsql AS $$ BEGIN RAISE NOTICE 'saw %', $1; RETURN true; END $$;
+CREATE OPERATOR attackers.=== (LEFTARG = text, RIGHTARG = text, FUNCTION = attackers.saw, RESTRICT = eqsel);
+EXPLAIN (COSTS OFF, SUMMARY OFF, FORMAT JSON) SELECT account_id FROM bank_accounts WHERE currency OPERATOR(attackers.===) 'HTG' \g /dev/null
+EXPLAIN (COSTS OFF, SUMMARY OFF, FORMAT JSON) SELECT hold_id FROM bank_holds WHERE currency OPERATOR(attackers.===) 'HTG' \g /dev/null
 SELECT balance FROM bank_accounts WHERE attackers.to_seen(balance) IS NOT NULL;
 SELECT count(*) FROM bank_accounts WHERE 1 / (balance - 12347)::integer IS NOT NULL;
 SELECT count(*) FROM bank_accounts WHERE (owner_id::text || 'x')::uuid IS NULL;
