@@ -180,6 +180,18 @@ SELECT metadata FROM bank_events WHERE event_data ->> 'amount' = '1009.00' AND e
 RESET SESSION AUTHORIZATION;
 SELECT invariant, failures, detail FROM bank_verify() WHERE NOT ok;
 
+-- One transfer that is asked for twice comes once, and is approved once.
+SET SESSION AUTHORIZATION regress_banking_jean;
+SELECT count(bank_receive(a(52), a(1), '1013 HTG')) FROM generate_series(1, 2);
+SET SESSION AUTHORIZATION regress_banking_marie;
+SELECT p.command, p.amount, approve(p.request_id) FROM (SELECT * FROM bank_pending_approvals WHERE amount = 1013 ORDER BY requested_at OFFSET 0) AS p;
+SELECT event_type FROM bank_reject((SELECT request_id FROM bank_pending_approvals WHERE amount = 1013), 'it has come');
+SELECT count(bank_cancel_received(a(52))) FROM generate_series(1, 2);
+RESET SESSION AUTHORIZATION;
+SELECT p.command, p.amount, approve(p.request_id) FROM (SELECT * FROM bank_pending_approvals WHERE amount = 1013 ORDER BY requested_at OFFSET 0) AS p;
+SELECT event_type FROM bank_reject((SELECT request_id FROM bank_pending_approvals WHERE amount = 1013), 'it has gone');
+SELECT invariant, failures, detail FROM bank_verify() WHERE NOT ok;
+
 -- Customers and the ledger's owner ask nobody.
 SET SESSION AUTHORIZATION regress_banking_alice;
 SELECT event_type FROM bank_transfer(a(1), a(2), '1500 HTG');
