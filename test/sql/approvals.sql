@@ -153,6 +153,19 @@ SELECT bank_execute(jsonb_build_object('command', 'transfer', 'from_account', a(
 -- What returns an account cannot say so, nor can a row of a batch: that is refused.
 SELECT bank_create_account(a(200), 'COURANT', 'HTG', overdraft_limit => '1001 HTG') IS NULL;
 SELECT ok, code, message, detail FROM bank_post_transfers(ARRAY[a(1), a(1)], ARRAY[a(2), a(2)], ARRAY['1000 HTG', '1000.01 HTG']::bank_money[]);
+-- A key that stands for a request is not an order that was posted; its chain falls with it.
+SELECT event_type FROM bank_transfer(a(1), a(2), '1011 HTG', idempotency_key => 'waits');
+SELECT ok, code, event_id, replayed FROM bank_post_transfers(ARRAY[a(2), a(1)], ARRAY[a(1), a(2)], ARRAY['1 HTG', '1011 HTG']::bank_money[], ARRAY[NULL, 'waits'], linked => ARRAY[true, false]);
+SELECT event_type FROM bank_reject((SELECT request_id FROM bank_pending_approvals WHERE amount = 1011), 'a test');
+-- A key of before the threshold answers with what was done then.
+RESET SESSION AUTHORIZATION;
+SELECT bank_set_approval_threshold('5000 HTG', '3 days');
+SET SESSION AUTHORIZATION regress_banking_jean;
+SELECT version FROM bank_create_account(a(200), 'COURANT', 'HTG', overdraft_limit => '1012 HTG', idempotency_key => 'lent');
+RESET SESSION AUTHORIZATION;
+SELECT bank_set_approval_threshold('1000 HTG', '3 days');
+SET SESSION AUTHORIZATION regress_banking_jean;
+SELECT version FROM bank_create_account(a(200), 'COURANT', 'HTG', overdraft_limit => '1012 HTG', idempotency_key => 'lent');
 -- What takes nothing does not become a request.
 SELECT event_type FROM bank_set_limits(a(2), overdraft_limit => '10 HTG', remove_balance_limit => true);
 SELECT command, amount, account_id IN (a(1), a(2)) AS of_an_account,
