@@ -25,13 +25,14 @@ COMMENT ON COLUMN bank.role_owners.role_name IS 'The session user.';
 COMMENT ON COLUMN bank.role_owners.owner_id IS 'The owner of its accounts.';
 SELECT pg_catalog.pg_extension_config_dump('bank.role_owners', '');
 
--- Names are text: a role may be gone since.
+-- Names are text: a role may be gone since. A UUID is the same one with hyphens and without.
 CREATE FUNCTION bank.person(session_user_name text, subject text) RETURNS text
   LANGUAGE sql STABLE PARALLEL SAFE
   SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
-  SELECT CASE WHEN subject <> '' THEN pg_catalog.concat('owner ', pg_catalog.lower(subject))
-              ELSE COALESCE((SELECT pg_catalog.concat('owner ', o.owner_id) FROM bank.role_owners AS o
+  SELECT CASE WHEN subject ~ '^[0-9A-Fa-f-]+$' THEN pg_catalog.concat('owner ', pg_catalog.replace(pg_catalog.lower(subject), '-', ''))
+              WHEN subject <> '' THEN pg_catalog.concat('owner ', pg_catalog.lower(subject))
+              ELSE COALESCE((SELECT pg_catalog.concat('owner ', pg_catalog.replace(o.owner_id::text, '-', '')) FROM bank.role_owners AS o
                              WHERE o.role_name::text = session_user_name),
                             pg_catalog.concat('role ', session_user_name)) END;
 END;

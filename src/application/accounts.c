@@ -90,8 +90,7 @@ bank_accounts_create(const BankNewAccount *arguments, const BankOptions *options
 		!bank_accounts_take_limit(arguments->overdraft_limit, arguments->currency,
 								  &limits.overdraft, error) ||
 		!bank_accounts_take_limit(arguments->balance_limit, arguments->currency,
-								  &limits.balance, error) ||
-		!bank_approvals_refuse(limits.overdraft, arguments->currency, options, error))
+								  &limits.balance, error))
 		return false;
 	opening.has_owner = true;
 	opening.owner_id = *arguments->owner_id;
@@ -107,6 +106,8 @@ bank_accounts_create(const BankNewAccount *arguments, const BankOptions *options
 		return false;
 	if (done)
 		return true;
+	if (!bank_approvals_refuse(limits.overdraft, arguments->currency, options, error))
+		return false;
 
 	if (arguments->account_id != NULL)
 		account_id = *arguments->account_id;

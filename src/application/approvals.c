@@ -188,6 +188,14 @@ bank_approvals_grant(const BankUuid *request_id, BankApprovedCommand run,
 	bank_outcome_begin(&carried_out);
 	if (!run(requested.approval->command, request_id, &approved, &carried_out, error))
 		return false;
+	/* a transfer that has come by another request, or without one */
+	if (carried_out.replayed)
+	{
+		char		id[BANK_UUID_TEXT];
+
+		bank_uuid_format(&carried_out.event.aggregate_id, id);
+		return bank_error_set(error, BANK_TRANSFER_EXISTS, "Transfer: %s", id);
+	}
 	terms->aggregate_id = carried_out.event.aggregate_id;
 	terms->version = carried_out.event.version;
 	bank_approvals_append(&granted, options);

@@ -353,6 +353,15 @@ bank_batch_replay(BankBatch *batch, int i)
 		result->error = key->key.denial;
 	else
 		result->event = earlier != NULL ? batch->results[earlier->i].event : *key->key.first;
+	/* the key of a command that became a request: a row cannot say so, and nothing has moved */
+	if (result->error == NULL && result->event.type == BANK_EVENT_APPROVAL_REQUESTED)
+	{
+		char		id[BANK_UUID_TEXT];
+
+		bank_uuid_format(&result->event.aggregate_id, id);
+		bank_error_set(&error, BANK_APPROVAL_REQUIRED, "Request: %s", id);
+		bank_batch_refuse(batch, i, &error);
+	}
 	return true;
 }
 

@@ -153,6 +153,19 @@ SELECT bank_execute(jsonb_build_object('command', 'transfer', 'from_account', a(
 -- What returns an account cannot say so, nor can a row of a batch: that is refused.
 SELECT bank_create_account(a(200), 'COURANT', 'HTG', overdraft_limit => '1001 HTG') IS NULL;
 SELECT ok, code, message, detail FROM bank_post_transfers(ARRAY[a(1), a(1)], ARRAY[a(2), a(2)], ARRAY['1000 HTG', '1000.01 HTG']::bank_money[]);
+-- A key that stands for a request is not an order that was posted; its chain falls with it.
+SELECT event_type FROM bank_transfer(a(1), a(2), '1011 HTG', idempotency_key => 'waits');
+SELECT ok, code, event_id, replayed FROM bank_post_transfers(ARRAY[a(2), a(1)], ARRAY[a(1), a(2)], ARRAY['1 HTG', '1011 HTG']::bank_money[], ARRAY[NULL, 'waits'], linked => ARRAY[true, false]);
+SELECT event_type FROM bank_reject((SELECT request_id FROM bank_pending_approvals WHERE amount = 1011), 'a test');
+-- A key of before the threshold answers with what was done then.
+RESET SESSION AUTHORIZATION;
+SELECT bank_set_approval_threshold('5000 HTG', '3 days');
+SET SESSION AUTHORIZATION regress_banking_jean;
+SELECT version FROM bank_create_account(a(200), 'COURANT', 'HTG', overdraft_limit => '1012 HTG', idempotency_key => 'lent');
+RESET SESSION AUTHORIZATION;
+SELECT bank_set_approval_threshold('1000 HTG', '3 days');
+SET SESSION AUTHORIZATION regress_banking_jean;
+SELECT version FROM bank_create_account(a(200), 'COURANT', 'HTG', overdraft_limit => '1012 HTG', idempotency_key => 'lent');
 -- What takes nothing does not become a request.
 SELECT event_type FROM bank_set_limits(a(2), overdraft_limit => '10 HTG', remove_balance_limit => true);
 SELECT command, amount, account_id IN (a(1), a(2)) AS of_an_account,
@@ -178,6 +191,18 @@ SELECT amount, expires_at - created_at AS lasts FROM bank_holds WHERE amount = 1
 SELECT available - balance + held AS overdraft FROM bank_accounts WHERE account_id = a(1);
 SELECT metadata FROM bank_events WHERE event_data ->> 'amount' = '1009.00' AND event_type = 'transfer.completed';
 RESET SESSION AUTHORIZATION;
+SELECT invariant, failures, detail FROM bank_verify() WHERE NOT ok;
+
+-- One transfer that is asked for twice comes once, and is approved once.
+SET SESSION AUTHORIZATION regress_banking_jean;
+SELECT count(bank_receive(a(52), a(1), '1013 HTG')) FROM generate_series(1, 2);
+SET SESSION AUTHORIZATION regress_banking_marie;
+SELECT p.command, p.amount, approve(p.request_id) FROM (SELECT * FROM bank_pending_approvals WHERE amount = 1013 ORDER BY requested_at OFFSET 0) AS p;
+SELECT event_type FROM bank_reject((SELECT request_id FROM bank_pending_approvals WHERE amount = 1013), 'it has come');
+SELECT count(bank_cancel_received(a(52))) FROM generate_series(1, 2);
+RESET SESSION AUTHORIZATION;
+SELECT p.command, p.amount, approve(p.request_id) FROM (SELECT * FROM bank_pending_approvals WHERE amount = 1013 ORDER BY requested_at OFFSET 0) AS p;
+SELECT event_type FROM bank_reject((SELECT request_id FROM bank_pending_approvals WHERE amount = 1013), 'it has gone');
 SELECT invariant, failures, detail FROM bank_verify() WHERE NOT ok;
 
 -- Customers and the ledger's owner ask nobody.

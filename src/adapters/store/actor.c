@@ -28,9 +28,6 @@
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 
-/* Subjects are kept up to this many bytes, less one. */
-#define BANK_ACTOR_TEXT 256
-
 /* Who it is, in which bank.actors. Texts are "" for none. */
 typedef struct BankActor
 {
@@ -38,7 +35,7 @@ typedef struct BankActor
 	char		session_user[NAMEDATALEN];
 	bool		has_owner;
 	BankUuid	owner_id;
-	char		subject[BANK_ACTOR_TEXT];
+	char		subject[BANK_SUBJECT_TEXT];
 	char		application[NAMEDATALEN];
 } BankActor;
 

@@ -386,7 +386,11 @@ bank_principal_is_another(const BankUuid *request_id)
 		return false;
 	values[0] = bank_uuid_datum(request_id);
 	values[1] = CStringGetTextDatum(session_user);
-	values[2] = CStringGetTextDatum(subject == NULL ? "" : subject);
+	/* as much of it as is kept of who has made the request */
+	values[2] = subject == NULL ? CStringGetTextDatum("") :
+		PointerGetDatum(cstring_to_text_with_len(subject,
+												 pg_mbcliplen(subject, (int) strlen(subject),
+															  BANK_SUBJECT_TEXT - 1)));
 	return bank_plan_execute(&plan, values, NULL, false) > 0;
 }
 
