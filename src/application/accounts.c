@@ -495,9 +495,10 @@ bank_accounts_set_limits(const BankUuid *account_id, const BankMoney *overdraft_
 	if (!bank_accounts_lock(account_id, &locked, error))
 		return false;
 	at = bank_accounts_settle(all, 1);
-	if (overdraft_limit != NULL && overdraft_limit->minor > account->limits.overdraft)
-		bank_approvals_consider(overdraft_limit->minor, overdraft_limit->currency, options,
-								outcome);
+	if (overdraft_limit != NULL && overdraft_limit->minor > account->limits.overdraft &&
+		!bank_approvals_consider(overdraft_limit->minor, overdraft_limit->currency, options,
+								outcome, error))
+		return false;
 	if (!bank_command_claim(options, &account->id, account->version + 1, outcome, &done,
 							error))
 		return false;

@@ -9,6 +9,7 @@
  */
 #include "application/approvals.h"
 
+#include "application/authority.h"
 #include "ports/clock.h"
 #include "ports/event_store.h"
 #include "ports/principal.h"
@@ -24,15 +25,26 @@ bank_approvals_needed(int64_t minor, const char currency[3], const BankOptions *
 		bank_store_approval_threshold(currency, &threshold, time) && minor > threshold;
 }
 
-/* The same, to be kept in the outcome, with an identifier for the request. */
-void
+/* Both people need a right of their own: who asks, and who approves or rejects. BK035. */
+static bool
+bank_approvals_check_right(const BankOptions *options, BankError *error)
+{
+	return !options->lent ||
+		bank_error_set(error, BANK_NOT_ALLOWED,
+					   "Asking for approval and approving take a right of one's own.");
+}
+
+/* The same, to be kept in the outcome, with an identifier for the request. BK035. */
+bool
 bank_approvals_consider(int64_t minor, const char currency[3], const BankOptions *options,
-						BankOutcome *outcome)
+						BankOutcome *outcome, BankError *error)
 {
 	outcome->needs_approval = bank_approvals_needed(minor, currency, options,
 													&outcome->approval_time);
-	if (outcome->needs_approval)
-		bank_clock_new_uuid(&outcome->request_id);
+	if (!outcome->needs_approval)
+		return true;
+	bank_clock_new_uuid(&outcome->request_id);
+	return bank_approvals_check_right(options, error);
 }
 
 /* Refuse what cannot become a request. BK036. */
@@ -165,7 +177,8 @@ bank_approvals_grant(const BankUuid *request_id, BankApprovedCommand run,
 
 	if (request_id == NULL)
 		return bank_command_missing("request_id", error);
-	if (!bank_command_check(options, error))
+	if (!bank_command_check(options, error) || !bank_authority_check_staff(error) ||
+		!bank_approvals_check_right(options, error))
 		return false;
 	bank_request_begin(&outcome->request, "approve", options);
 	bank_request_uuid(&outcome->request, "request_id", request_id);
@@ -182,7 +195,7 @@ bank_approvals_grant(const BankUuid *request_id, BankApprovedCommand run,
 	}
 	if (!bank_principal_is_another(request_id))
 		return bank_error_set(error, BANK_NOT_ALLOWED,
-							  "Who has asked for it cannot approve it.");
+							  "Somebody else has to approve it, and it must be known who.");
 	bank_store_read_event(request_id, 1, &requested);
 	approved.needs_no_approval = true;
 	bank_outcome_begin(&carried_out);
@@ -217,7 +230,8 @@ bank_approvals_reject(const BankUuid *request_id, const char *reason, const Bank
 		return bank_command_missing("request_id", error);
 	if (reason == NULL || reason[0] == '\0')
 		return bank_command_missing("reason", error);
-	if (!bank_command_check(options, error))
+	if (!bank_command_check(options, error) || !bank_authority_check_staff(error) ||
+		!bank_approvals_check_right(options, error))
 		return false;
 	bank_command_text(terms->reason, sizeof(terms->reason), reason);
 	bank_request_begin(&outcome->request, "reject", options);

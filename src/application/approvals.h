@@ -15,8 +15,9 @@
 
 extern bool bank_approvals_needed(int64_t minor, const char currency[3],
 								  const BankOptions *options, int64_t *time);
-extern void bank_approvals_consider(int64_t minor, const char currency[3],
-									const BankOptions *options, BankOutcome *outcome);
+extern bool bank_approvals_consider(int64_t minor, const char currency[3],
+									const BankOptions *options, BankOutcome *outcome,
+									BankError *error);
 extern bool bank_approvals_request(int64_t minor, const char currency[3],
 								   const BankUuid *account_id, int64_t at,
 								   const BankOptions *options, BankOutcome *outcome);

@@ -21,6 +21,7 @@ typedef struct BankOptions
 	size_t		metadata_size;	/* bytes */
 	bool		metadata_is_object;
 	bool		needs_no_approval;	/* it has been approved, or another ledger asks for it */
+	bool		lent;			/* the right to the command is not the caller's own */
 } BankOptions;
 
 /* Metadata beyond this many bytes is refused. */

@@ -71,7 +71,8 @@ bank_holds_create(const BankUuid *account_id, const BankMoney *amount, const int
 		!bank_accounts_lock(account_id, &locked, error))
 		return false;
 	at = bank_accounts_settle(all, 1);
-	bank_approvals_consider(amount->minor, amount->currency, options, outcome);
+	if (!bank_approvals_consider(amount->minor, amount->currency, options, outcome, error))
+		return false;
 	if (!bank_command_claim(options, &account->id, account->version + 1, outcome, &done, error))
 		return false;
 	if (done)
@@ -175,8 +176,9 @@ bank_holds_capture(const BankUuid *hold_id, const BankMoney *amount, const BankU
 		!bank_holds_lock(&hold, &payee, house_code, &locked, &peer, error))
 		return false;
 	at = bank_accounts_settle(all, 2);
-	bank_approvals_consider(amount != NULL ? amount->minor : hold.amount, hold.currency, options,
-							outcome);
+	if (!bank_approvals_consider(amount != NULL ? amount->minor : hold.amount, hold.currency, options,
+							outcome, error))
+		return false;
 	if (!bank_command_claim(options, &account->id, account->version + 1, outcome, &done, error))
 		return false;
 	if (done)

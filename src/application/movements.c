@@ -50,7 +50,8 @@ bank_movements_post(BankEventType type, const BankUuid *account_id, BankLocked *
 	int64_t		at = bank_accounts_settle(all, 2);
 	bool		done;
 
-	bank_approvals_consider(amount->minor, amount->currency, options, outcome);
+	if (!bank_approvals_consider(amount->minor, amount->currency, options, outcome, error))
+		return false;
 	if (!bank_command_claim(options, &aggregate->id, aggregate->version + 1, outcome,
 							&done, error))
 		return false;

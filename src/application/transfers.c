@@ -140,8 +140,9 @@ bank_transfers_send(const BankNewTransfer *arguments, const BankOptions *options
 		return false;
 	at = bank_accounts_settle(all, 1);
 	bank_clock_new_uuid(&transfer.id);
-	bank_approvals_consider(arguments->amount->minor, arguments->amount->currency, options,
-							outcome);
+	if (!bank_approvals_consider(arguments->amount->minor, arguments->amount->currency, options,
+							outcome, error))
+		return false;
 	if (!bank_command_claim(options, &transfer.id, 1, outcome, &done, error))
 		return false;
 	if (done)
@@ -163,7 +164,7 @@ bank_transfers_send(const BankNewTransfer *arguments, const BankOptions *options
 											  *arguments->deadline_in : duration);
 	transfer.amount = arguments->amount->minor;
 	memcpy(transfer.currency, arguments->amount->currency, 3);
-	metadata = bank_store_relate(options->metadata, "correlation_id", &transfer.id);
+	metadata = bank_store_correlate(options->metadata, &transfer.id);
 	if (!bank_transfer_decide(&transfer, BANK_EVENT_TRANSFER_INITIATED, terms, &outcome->event,
 							  error))
 		return false;
@@ -322,8 +323,7 @@ bank_transfers_append(BankTransfer *transfer, BankEvent *event, BankTransferTerm
 			accounts[n_accounts++] = &sides->house.account;
 		}
 		bank_transfers_complete(movement, at,
-								bank_store_relate(options->metadata, "correlation_id",
-												  &transfer->id));
+								bank_store_correlate(options->metadata, &transfer->id));
 		movement->has_occurred_at = sides->has_occurred_at;
 		movement->occurred_at = sides->occurred_at;
 		if (event->type != BANK_EVENT_TRANSFER_REJECTED)
@@ -405,8 +405,9 @@ bank_transfers_begin(const BankUuid *transfer_id, bool moves, const BankOptions 
 		return true;
 	if (!bank_transfers_lock_sent(transfer_id, transfer, error))
 		return false;
-	if (moves)
-		bank_approvals_consider(transfer->amount, transfer->currency, options, outcome);
+	if (moves &&
+		!bank_approvals_consider(transfer->amount, transfer->currency, options, outcome, error))
+		return false;
 	return bank_command_claim(options, transfer_id, transfer->version + 1, outcome, done,
 							  error) &&
 		(*done || !options->has_expected_version ||
@@ -642,9 +643,10 @@ bank_transfers_receive(const BankIncoming *arguments, const BankOptions *options
 									 outcome, error);
 	if (!bank_transfers_check_new(arguments->transfer_id, error))
 		return false;
-	if (arguments->refusal == NULL)
-		bank_approvals_consider(arguments->amount->minor, arguments->amount->currency, options,
-								outcome);
+	if (arguments->refusal == NULL &&
+		!bank_approvals_consider(arguments->amount->minor, arguments->amount->currency, options,
+								outcome, error))
+		return false;
 	if (!bank_command_claim(options, arguments->transfer_id, 1, outcome, &done, error))
 		return false;
 	if (done)
@@ -705,8 +707,9 @@ bank_transfers_cancel_received(const BankUuid *transfer_id, const char *particip
 									 error);
 	if (transfer.version == 0 && !bank_transfers_check_new(transfer_id, error))
 		return false;
-	if (transfer.version > 0)
-		bank_approvals_consider(transfer.amount, transfer.currency, options, outcome);
+	if (transfer.version > 0 &&
+		!bank_approvals_consider(transfer.amount, transfer.currency, options, outcome, error))
+		return false;
 	if (!bank_command_claim(options, transfer_id, transfer.version + 1, outcome, &done, error))
 		return false;
 	if (done)

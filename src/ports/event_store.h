@@ -108,9 +108,8 @@ extern void bank_store_schedule_transfer(const BankUuid *transfer_id, const char
 										 int64_t at);
 extern void bank_store_settle_transfer(const BankUuid *transfer_id);
 
-/* Metadata (NULL: none) with this identifier as such a member, unless it has one. */
-extern const void *bank_store_relate(const void *metadata, const char *member,
-									 const BankUuid *id);
+/* Metadata (NULL: none) with this identifier as correlation_id, unless it has one. */
+extern const void *bank_store_correlate(const void *metadata, const BankUuid *id);
 
 /*
  * Is this the identifier of an account, of a transfer to or from another ledger, or of a request

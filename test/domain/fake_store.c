@@ -569,15 +569,13 @@ bank_store_settle_transfer(const BankUuid *transfer_id)
 }
 
 const void *
-bank_store_relate(const void *metadata, const char *member, const BankUuid *id)
+bank_store_correlate(const void *metadata, const BankUuid *id)
 {
 	FakeMetadata *made = &fake.metadata[fake.n_metadata];
 
 	if (fake.n_metadata == FAKE_EVENTS)
 		fake_die("too much metadata");
 	fake.n_metadata++;
-	if (strcmp(member, "correlation_id") != 0)
-		fake_die("metadata is related by something else");
 	made->given = metadata;
 	made->correlation_id = *id;
 	return made;

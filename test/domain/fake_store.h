@@ -23,7 +23,7 @@
 #define FAKE_PARTICIPANTS 4
 #define FAKE_APPROVALS 16
 
-/* Metadata as bank_store_relate makes it: what was given, and what it was related to. */
+/* Metadata as bank_store_correlate makes it: what was given, and what it was related to. */
 typedef struct FakeMetadata
 {
 	const void *given;

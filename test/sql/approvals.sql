@@ -189,7 +189,7 @@ SELECT command, amount FROM bank_pending_approvals;
 SELECT transfer_id = a(51) AS received, direction, state, amount, destination FROM bank_transfers WHERE amount > 1006 AND amount <> 2000 ORDER BY amount;
 SELECT amount, expires_at - created_at AS lasts FROM bank_holds WHERE amount = 1004;
 SELECT available - balance + held AS overdraft FROM bank_accounts WHERE account_id = a(1);
-SELECT metadata FROM bank_events WHERE event_data ->> 'amount' = '1009.00' AND event_type = 'transfer.completed';
+SELECT metadata ->> 'causation_id' IN (SELECT request_id::text FROM bank_approvals WHERE amount = 1009) AS by_the_request FROM bank_events WHERE event_data ->> 'amount' = '1009.00' AND event_type = 'transfer.completed';
 RESET SESSION AUTHORIZATION;
 SELECT invariant, failures, detail FROM bank_verify() WHERE NOT ok;
 
@@ -218,6 +218,35 @@ SELECT request_id AS request FROM bank_pending_approvals WHERE amount = 1500 \gs
 SELECT bank_approve(:'request');
 RESET ROLE;
 SELECT event_type FROM bank_reject(:'request', 'a test');
+-- Asking and approving take rights of one's own: a function of a teller's lends them to nobody.
+CREATE FUNCTION ask() RETURNS text LANGUAGE sql SECURITY DEFINER AS $$ SELECT event_type FROM bank_deposit(a(1), '1560 HTG') $$;
+CREATE FUNCTION ask_json() RETURNS jsonb LANGUAGE sql SECURITY DEFINER AS $$
+  SELECT bank_execute(jsonb_build_object('command', 'deposit', 'account_id', a(1), 'amount', '1560 HTG')) - 'hint' $$;
+CREATE FUNCTION approve_it() RETURNS text LANGUAGE sql SECURITY DEFINER AS $$ SELECT event_type FROM bank_approve((SELECT max(request_id::text)::uuid FROM bank_pending_approvals)) $$;
+CREATE FUNCTION reject_it() RETURNS text LANGUAGE sql SECURITY DEFINER AS $$ SELECT event_type FROM bank_reject((SELECT max(request_id::text)::uuid FROM bank_pending_approvals), 'x') $$;
+ALTER FUNCTION ask() OWNER TO regress_banking_jean;
+ALTER FUNCTION ask_json() OWNER TO regress_banking_jean;
+ALTER FUNCTION approve_it() OWNER TO regress_banking_marie;
+ALTER FUNCTION reject_it() OWNER TO regress_banking_marie;
+SET SESSION AUTHORIZATION regress_banking_jean;
+SELECT ask();
+SET SESSION AUTHORIZATION regress_banking_auditor;
+SELECT ask();
+SELECT ask_json();
+SELECT approve_it();
+SELECT reject_it();
+SET SESSION AUTHORIZATION regress_banking_alice;
+SELECT approve_it();
+RESET SESSION AUTHORIZATION;
+DROP FUNCTION ask(), ask_json(), approve_it(), reject_it();
+-- A customer who has been given the functions decides on nothing.
+GRANT EXECUTE ON FUNCTION bank_approve, bank_reject TO regress_banking_alice;
+SELECT max(request_id::text) AS request FROM bank_pending_approvals \gset
+SET SESSION AUTHORIZATION regress_banking_alice;
+SELECT bank_approve(:'request');
+SELECT bank_reject(:'request', 'x');
+RESET SESSION AUTHORIZATION;
+REVOKE EXECUTE ON FUNCTION bank_approve, bank_reject FROM regress_banking_alice;
 -- Nor does a function of a teller's, whoever calls it, move more.
 CREATE FUNCTION lent() RETURNS text LANGUAGE sql SECURITY DEFINER AS $$ SELECT event_type FROM bank_deposit(a(1), '1550 HTG') $$;
 ALTER FUNCTION lent() OWNER TO regress_banking_jean;

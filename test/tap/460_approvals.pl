@@ -88,9 +88,12 @@ is(as('jean', $approve), 'money.deposited', 'a role that stands for nobody is an
 is(as('jean', $deposit), 'approval.requested', 'who asks as a role');
 sql("SELECT bank_map_owner('jean', '$one')");
 is(with_token($one, $approve), 'ERROR: Not allowed', 'is that owner too');
-is(as('authenticator', "SET ROLE tellers;\n$approve"), 'money.deposited', 'an authenticator without a token is itself');
-is(as('authenticator', "SET ROLE tellers;\n$deposit"), 'approval.requested', 'and asks as itself');
-is(as('authenticator', "SET ROLE other_tellers;\n$approve"), 'ERROR: Not allowed', 'once more');
+is(as('authenticator', "SET ROLE tellers;\n$approve"), 'ERROR: Not allowed', 'an authenticator without a token is nobody to approve');
+is(as('authenticator', "SET ROLE tellers;\nSET request.jwt.claims = '{\"sub\": 7}';\n$approve"), 'ERROR: Not allowed',
+	'nor is one whose token names nobody');
+is(as('marie', $approve), 'money.deposited', 'another role is');
+is(as('authenticator', "SET ROLE tellers;\n$deposit"), 'approval.requested', 'it can ask');
+is(as('authenticator', "SET ROLE other_tellers;\n$approve"), 'ERROR: Not allowed', 'and not approve');
 is(as('marie', $approve), 'money.deposited', 'for another one to approve');
 sql("SELECT bank_unmap_owner('jean')");
 

@@ -15,11 +15,26 @@
 #include "catalog/pg_type.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
 #include "utils/timestamp.h"
 
 PG_FUNCTION_INFO_V1(bank_sql_approve);
 PG_FUNCTION_INFO_V1(bank_sql_reject);
 PG_FUNCTION_INFO_V1(bank_sql_set_approval_threshold);
+
+/* The metadata of a command that was approved: its cause is the request, whatever it says itself. */
+static const void *
+bank_approved_metadata(const void *metadata, const BankUuid *request_id)
+{
+	char		id[BANK_UUID_TEXT];
+	Datum		own;
+
+	bank_uuid_format(request_id, id);
+	own = DirectFunctionCall1(jsonb_in,
+							  CStringGetDatum(psprintf("{\"causation_id\":\"%s\"}", id)));
+	return metadata == NULL ? DatumGetPointer(own) :
+		DatumGetPointer(DirectFunctionCall2(jsonb_concat, PointerGetDatum(metadata), own));
+}
 
 /* Carry out a command that was kept, see approvals.h. */
 static bool
@@ -41,7 +56,7 @@ bank_approved_command(const void *kept, const BankUuid *request_id, const BankOp
 		options.has_occurred_at = approval->has_occurred_at;
 		options.occurred_at = approval->occurred_at;
 	}
-	options.metadata = bank_store_relate(options.metadata, "causation_id", request_id);
+	options.metadata = bank_approved_metadata(options.metadata, request_id);
 	options.metadata_is_object = true;
 	return command.run(&command, &options, outcome, error);
 }

@@ -16,6 +16,7 @@
 #include "access/htup_details.h"
 #include "funcapi.h"
 #include "miscadmin.h"
+#include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/numeric.h"
 #include "utils/timestamp.h"
@@ -51,6 +52,13 @@ bank_call_check_writable(const char *name)
 	PreventCommandDuringRecovery(name);
 }
 
+/* Has the caller itself the right to the function, not only somebody whose rights it uses? */
+bool
+bank_call_has_own_right(FunctionCallInfo fcinfo)
+{
+	return bank_may_execute(fcinfo->flinfo->fn_oid, GetOuterUserId());
+}
+
 /*
  * Begin a command: refuse where nothing can be written, with the server's own
  * errors; read the four common options, which stand from argument n on; open a
@@ -63,6 +71,7 @@ bank_call_begin(BankCall *call, FunctionCallInfo fcinfo, const char *name, int n
 
 	bank_call_check_writable(name);
 	memset(options, 0, sizeof(*options));
+	options->lent = !bank_call_has_own_right(fcinfo);
 	bank_outcome_begin(&call->outcome);
 	options->has_expected_version = !PG_ARGISNULL(n);
 	if (options->has_expected_version)

@@ -23,6 +23,7 @@ extern const BankUuid *bank_arg_uuid(FunctionCallInfo fcinfo, int n);
 extern const BankMoney *bank_arg_money(FunctionCallInfo fcinfo, int n);
 extern const char *bank_arg_text(FunctionCallInfo fcinfo, int n);
 extern void bank_call_check_writable(const char *name);
+extern bool bank_call_has_own_right(FunctionCallInfo fcinfo);
 extern void bank_call_begin(BankCall *call, FunctionCallInfo fcinfo, const char *name, int n);
 extern void bank_call_end(BankCall *call, bool accepted);
 extern void bank_call_note_request(const BankOutcome *outcome);

@@ -144,9 +144,9 @@ bank_answer_event(const BankJsonCommand *command, const BankOutcome *outcome)
 	return DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(answer.data)));
 }
 
-/* Run a command that was read, in a session of its own, and answer. */
+/* Run a command that was read, in a session of its own, and answer. lent: see BankOptions. */
 static Jsonb *
-bank_json_run(const BankJsonCommand *command)
+bank_json_run(const BankJsonCommand *command, bool lent)
 {
 	BankSession session;
 	BankOptions options;
@@ -157,6 +157,7 @@ bank_json_run(const BankJsonCommand *command)
 	if (command->error.code != BANK_OK)
 		return bank_answer_refusal(&command->error, command->path, false);
 	bank_json_options(command, &options);
+	options.lent = lent;
 	bank_outcome_begin(&outcome);
 	bank_session_open(&session);
 	bank_session_lock_tables();
@@ -178,7 +179,7 @@ bank_sql_execute(PG_FUNCTION_ARGS)
 
 	bank_call_check_writable("bank_execute()");
 	(void) bank_json_read(PG_GETARG_JSONB_P(0), &command);
-	PG_RETURN_JSONB_P(bank_json_run(&command));
+	PG_RETURN_JSONB_P(bank_json_run(&command, !bank_call_has_own_right(fcinfo)));
 }
 
 /* Order of identifiers, for qsort. */
@@ -284,6 +285,7 @@ bank_sql_execute_batch(PG_FUNCTION_ARGS)
 	BankJsonCommand *commands;
 	Datum	   *values;
 	bool	   *nulls;
+	bool		lent = !bank_call_has_own_right(fcinfo);
 	int			n;
 	int			i;
 
@@ -314,7 +316,7 @@ bank_sql_execute_batch(PG_FUNCTION_ARGS)
 
 		CHECK_FOR_INTERRUPTS();
 		MemoryContextSwitchTo(scratch);
-		answer = bank_json_run(&commands[i]);
+		answer = bank_json_run(&commands[i], lent);
 		MemoryContextSwitchTo(caller);
 		values[i] = datumCopy(JsonbPGetDatum(answer), false, -1);
 		MemoryContextReset(scratch);

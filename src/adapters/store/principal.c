@@ -382,7 +382,8 @@ bank_principal_is_another(const BankUuid *request_id)
 	char	   *session_user = GetUserNameFromId(GetSessionUserId(), true);
 	Datum		values[3];
 
-	if (session_user == NULL)
+	/* an authenticator that does not say for whom is nobody in particular */
+	if (session_user == NULL || (subject == NULL && bank_principal_is_trusted()))
 		return false;
 	values[0] = bank_uuid_datum(request_id);
 	values[1] = CStringGetTextDatum(session_user);

@@ -249,14 +249,14 @@ bank_store_settle_transfer(const BankUuid *transfer_id)
 
 /* See ports/event_store.h. */
 const void *
-bank_store_relate(const void *metadata, const char *member, const BankUuid *id)
+bank_store_correlate(const void *metadata, const BankUuid *id)
 {
 	char		text[BANK_UUID_TEXT];
 	Datum		own;
 
 	bank_uuid_format(id, text);
 	own = DirectFunctionCall1(jsonb_in,
-							  CStringGetDatum(psprintf("{\"%s\":\"%s\"}", member, text)));
+							  CStringGetDatum(psprintf("{\"correlation_id\":\"%s\"}", text)));
 	return metadata == NULL ? DatumGetPointer(own) :
 		DatumGetPointer(DirectFunctionCall2(jsonb_concat, own, PointerGetDatum(metadata)));
 }

@@ -155,10 +155,7 @@ static const struct
 			"LEFT JOIN bank.events AS r ON r.aggregate_id OPERATOR(pg_catalog.=) s.id "
 			"AND r.version OPERATOR(pg_catalog.=) s.version "
 			"WHERE r.metadata OPERATOR(pg_catalog.->>) 'causation_id' "
-			"IS DISTINCT FROM COALESCE((SELECT "
-			"q.data OPERATOR(pg_catalog.#>>) '{command,metadata,causation_id}' "
-			"FROM bank.events AS q WHERE q.aggregate_id OPERATOR(pg_catalog.=) s.request_id "
-			"AND q.version OPERATOR(pg_catalog.=) 1), s.request_id::pg_catalog.text)"
+			"IS DISTINCT FROM s.request_id::pg_catalog.text"
 		}
 	},
 	{
