@@ -154,11 +154,11 @@ static const struct
 			"WHERE a.state OPERATOR(pg_catalog.=) 'granted') AS s "
 			"LEFT JOIN bank.events AS r ON r.aggregate_id OPERATOR(pg_catalog.=) s.id "
 			"AND r.version OPERATOR(pg_catalog.=) s.version "
-			"WHERE r.metadata OPERATOR(pg_catalog.->>) 'causation_id' "
+			"WHERE r.metadata OPERATOR(pg_catalog.->) 'causation_id' "
 			"IS DISTINCT FROM COALESCE((SELECT "
-			"q.data OPERATOR(pg_catalog.#>>) '{command,metadata,causation_id}' "
+			"q.data OPERATOR(pg_catalog.#>) '{command,metadata,causation_id}' "
 			"FROM bank.events AS q WHERE q.aggregate_id OPERATOR(pg_catalog.=) s.request_id "
-			"AND q.version OPERATOR(pg_catalog.=) 1), s.request_id::pg_catalog.text)"
+			"AND q.version OPERATOR(pg_catalog.=) 1), pg_catalog.to_jsonb(s.request_id))"
 		}
 	},
 	{
