@@ -229,6 +229,24 @@ SET SESSION AUTHORIZATION regress_banking_marie;
 SELECT event_type FROM bank_approve(:'request');
 RESET SESSION AUTHORIZATION;
 
+-- One that has been damaged behind the trigger's back cannot be approved.
+SET SESSION AUTHORIZATION regress_banking_jean;
+SELECT event_id AS damaged FROM bank_deposit(a(4), '1900 HTG') \gset
+RESET SESSION AUTHORIZATION;
+BEGIN;
+ALTER TABLE bank.events DISABLE TRIGGER USER;
+SAVEPOINT whole;
+UPDATE bank.events SET data = '{}' WHERE aggregate_id = :'damaged';
+SET LOCAL SESSION AUTHORIZATION regress_banking_marie;
+SELECT bank_approve(:'damaged');
+ROLLBACK TO whole;
+RESET SESSION AUTHORIZATION;
+UPDATE bank.events SET data = '[]' WHERE aggregate_id = :'damaged';
+SET LOCAL SESSION AUTHORIZATION regress_banking_marie;
+SELECT bank_approve(:'damaged');
+ROLLBACK;
+SELECT event_type FROM bank_reject(:'damaged', 'a test');
+
 -- Requests outlive the threshold, which can be removed.
 SET SESSION AUTHORIZATION regress_banking_jean;
 SELECT event_type FROM bank_deposit(a(1), '1700 HTG');

@@ -29,6 +29,8 @@ bank_approved_command(const void *kept, const BankUuid *request_id, const BankOp
 	BankJsonCommand command;
 	BankOptions options;
 
+	if (kept == NULL)
+		elog(ERROR, "the command of a request is missing");
 	if (!bank_json_read(unconstify(void *, kept), &command))
 	{
 		*error = command.error;
