@@ -58,7 +58,7 @@ CREATE VIEW bank.approval_list AS
   LEFT JOIN bank.events AS d ON d.aggregate_id = a.request_id AND d.version = 2
   LEFT JOIN bank.actors AS b ON b.actor_id = d.actor_id
   LEFT JOIN bank.events AS c
-    ON c.aggregate_id = (d.data ->> 'result_aggregate_id')::uuid AND c.version = (d.data ->> 'result_version')::bigint;
+    ON a.state = 'granted' AND c.aggregate_id = (d.data ->> 'result_aggregate_id')::uuid AND c.version = (d.data ->> 'result_version')::bigint;
 COMMENT ON VIEW bank.approval_list IS 'What bank_approvals shows.';
 
 CREATE VIEW @extschema@.bank_approvals AS SELECT a.* FROM bank.approval_list AS a;

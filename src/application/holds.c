@@ -176,8 +176,8 @@ bank_holds_capture(const BankUuid *hold_id, const BankMoney *amount, const BankU
 		!bank_holds_lock(&hold, &payee, house_code, &locked, &peer, error))
 		return false;
 	at = bank_accounts_settle(all, 2);
-	if (!bank_approvals_consider(amount != NULL ? amount->minor : hold.amount, hold.currency, options,
-							outcome, error))
+	if (!bank_approvals_consider(amount != NULL ? amount->minor : hold.amount, hold.currency,
+								 options, outcome, error))
 		return false;
 	if (!bank_command_claim(options, &account->id, account->version + 1, outcome, &done, error))
 		return false;

@@ -350,21 +350,30 @@ bank_transfers_moves(const BankTransfer *transfer, BankEventType type)
 		((type == BANK_EVENT_TRANSFER_CANCELLED) && transfer->captured);
 }
 
-/* A step of a transfer that is there already: decide, move money if that belongs to it, append. */
+/* Decide on a step of a transfer that is there, and on its movement; *sides NULL: it has none. */
+static bool
+bank_transfers_decide(const BankTransfer *transfer, BankEventType type,
+					  const BankTransferTerms *terms, const BankOptions *options,
+					  BankEvent *event, BankTransferSides **sides, BankError *error)
+{
+	*sides = NULL;
+	if (!bank_transfer_decide(transfer, type, terms, event, error))
+		return false;
+	if (!bank_transfers_moves(transfer, type))
+		return true;
+	*sides = bank_store_allocate(sizeof(BankTransferSides));
+	return bank_transfers_move(transfer, type, options, *sides, error);
+}
+
+/* A step of a transfer that is there already: decide, append. */
 static bool
 bank_transfers_step(BankTransfer *transfer, BankEventType type, BankTransferTerms *terms,
 					const BankOptions *options, BankEvent *event, BankError *error)
 {
-	BankTransferSides *sides = NULL;
+	BankTransferSides *sides;
 
-	if (!bank_transfer_decide(transfer, type, terms, event, error))
+	if (!bank_transfers_decide(transfer, type, terms, options, event, &sides, error))
 		return false;
-	if (bank_transfers_moves(transfer, type))
-	{
-		sides = bank_store_allocate(sizeof(BankTransferSides));
-		if (!bank_transfers_move(transfer, type, options, sides, error))
-			return false;
-	}
 	bank_transfers_append(transfer, event, terms, sides, options);
 	if (bank_transfer_is_driven(transfer->state))
 	{
@@ -391,10 +400,7 @@ bank_transfers_lock_sent(const BankUuid *transfer_id, BankTransfer *transfer, Ba
 	return bank_error_set(error, BANK_TRANSFER_NOT_FOUND, "Transfer: %s", id);
 }
 
-/*
- * The common frame of the commands about a transfer that was sent, up to the decision. moves: they
- * decide where its money is.
- */
+/* The commands about a transfer that was sent, up to the decision. moves: on where its money is. */
 static bool
 bank_transfers_begin(const BankUuid *transfer_id, bool moves, const BankOptions *options,
 					 BankTransfer *transfer, BankOutcome *outcome, bool *done, BankError *error)
@@ -414,13 +420,18 @@ bank_transfers_begin(const BankUuid *transfer_id, bool moves, const BankOptions 
 		 bank_account_check_version(transfer->version, options->expected_version, error));
 }
 
-/* Make a command about a transfer a request for approval. */
+/* Make a step that can be taken a request for approval instead. */
 static bool
-bank_transfers_request(const BankTransfer *transfer, const BankOptions *options,
-					   BankOutcome *outcome)
+bank_transfers_request(const BankTransfer *transfer, BankEventType type,
+					   const BankTransferTerms *terms, const BankOptions *options,
+					   BankOutcome *outcome, BankError *error)
 {
-	return bank_approvals_request(transfer->amount, transfer->currency, &transfer->account_id,
-								  bank_transfers_now(transfer), options, outcome);
+	BankTransferSides *sides;
+
+	return bank_transfers_decide(transfer, type, terms, options, &outcome->event, &sides,
+								 error) &&
+		bank_approvals_request(transfer->amount, transfer->currency, &transfer->account_id,
+							   bank_transfers_now(transfer), options, outcome);
 }
 
 /*
@@ -516,7 +527,7 @@ bank_transfers_resolve(const BankUuid *transfer_id, const char *state, const cha
 							  "The money has left: it is completed, or compensated." :
 							  "The money is held: it is completed, rejected, or submitted again.");
 	if (outcome->needs_approval)
-		return bank_transfers_request(&transfer, options, outcome);
+		return bank_transfers_request(&transfer, type, terms, options, outcome, error);
 	if (type == BANK_EVENT_TRANSFER_SUBMITTED)
 	{
 		if (!bank_transfers_participant(transfer.participant, &duration, house_code, error))
@@ -670,7 +681,8 @@ bank_transfers_receive(const BankIncoming *arguments, const BankOptions *options
 			bank_transfers_refuse(&transfer, terms, &refusal, options, outcome, error);
 	}
 	if (outcome->needs_approval)
-		return bank_transfers_request(&transfer, options, outcome);
+		return bank_approvals_request(transfer.amount, transfer.currency, &transfer.account_id,
+									  sides->at, options, outcome);
 	if (!bank_transfer_decide(&transfer, BANK_EVENT_TRANSFER_RECEIVED, terms, &outcome->event,
 							  error))
 		return false;
@@ -718,7 +730,8 @@ bank_transfers_cancel_received(const BankUuid *transfer_id, const char *particip
 		!bank_account_check_version(transfer.version, options->expected_version, error))
 		return false;
 	if (outcome->needs_approval)
-		return bank_transfers_request(&transfer, options, outcome);
+		return bank_transfers_request(&transfer, BANK_EVENT_TRANSFER_CANCELLED, terms, options,
+									  outcome, error);
 	if (transfer.version == 0)
 		bank_transfers_come(&same, &transfer, terms);
 	if (bank_transfers_step(&transfer, BANK_EVENT_TRANSFER_CANCELLED, terms, options,

@@ -166,6 +166,15 @@ RESET SESSION AUTHORIZATION;
 SELECT bank_set_approval_threshold('1000 HTG', '3 days');
 SET SESSION AUTHORIZATION regress_banking_jean;
 SELECT version FROM bank_create_account(a(200), 'COURANT', 'HTG', overdraft_limit => '1012 HTG', idempotency_key => 'lent');
+-- Money that came from another ledger and is spent cannot be asked back.
+SELECT state FROM bank_receive(a(62), a(3), '900 USD');
+RESET SESSION AUTHORIZATION;
+SELECT bank_set_approval_threshold('500 USD'), count(*) FROM bank_withdraw(a(3), '5800 USD');
+SET SESSION AUTHORIZATION regress_banking_jean;
+SELECT bank_cancel_received(a(62)) IS NULL;
+RESET SESSION AUTHORIZATION;
+SELECT bank_remove_approval_threshold('USD');
+SET SESSION AUTHORIZATION regress_banking_jean;
 -- What takes nothing does not become a request.
 SELECT event_type FROM bank_set_limits(a(2), overdraft_limit => '10 HTG', remove_balance_limit => true);
 SELECT command, amount, account_id IN (a(1), a(2)) AS of_an_account,
@@ -266,8 +275,47 @@ SELECT bank_approve(:'request') IS NULL;
 SELECT event_type FROM bank_reject(:'request', 'expired');
 RESET SESSION AUTHORIZATION;
 
--- Requests outlive the threshold, which can be removed.
+-- A request of a command that had much to read before, of holds that have expired.
 SELECT bank_set_approval_threshold('1000 HTG');
+SELECT count(account_id) FROM bank_create_account(a(200), 'COURANT', 'HTG', account_id => a(4));
+SELECT count(event_id) FROM bank_deposit(a(4), '9000 HTG');
+SELECT event_id AS hold FROM bank_hold(a(4), '2000 HTG') \gset
+SELECT count(event_id) FROM generate_series(1, 600) AS i, bank_hold(a(4), '1 HTG', expires_in => make_interval(secs => 1 + 0 * i));
+SELECT pg_sleep(1.1);
+\c -
+SET SESSION AUTHORIZATION regress_banking_jean;
+SELECT event_type, account_id = a(4) AS names_the_account FROM bank_capture(:'hold');
+SET client_min_messages = warning;
+SELECT bank_execute(jsonb_build_object('command', 'capture', 'hold_id', :'hold')) ->> 'account_id' = a(4)::text AS names_the_account;
+RESET SESSION AUTHORIZATION;
+SELECT count(*) FROM (SELECT bank_reject(request_id, 'a test') FROM bank_pending_approvals WHERE account_id = a(4) OFFSET 0) AS r;
+
+-- What the caller said caused it, nothing, stays so.
+SET SESSION AUTHORIZATION regress_banking_jean;
+SELECT event_id AS request FROM bank_deposit(a(4), '1800 HTG', metadata => '{"causation_id": null}') \gset
+SET SESSION AUTHORIZATION regress_banking_marie;
+SELECT event_type FROM bank_approve(:'request');
+RESET SESSION AUTHORIZATION;
+
+-- One that has been damaged behind the trigger's back cannot be approved.
+SET SESSION AUTHORIZATION regress_banking_jean;
+SELECT event_id AS damaged FROM bank_deposit(a(4), '1900 HTG') \gset
+RESET SESSION AUTHORIZATION;
+BEGIN;
+ALTER TABLE bank.events DISABLE TRIGGER USER;
+SAVEPOINT whole;
+UPDATE bank.events SET data = '{}' WHERE aggregate_id = :'damaged';
+SET LOCAL SESSION AUTHORIZATION regress_banking_marie;
+SELECT bank_approve(:'damaged');
+ROLLBACK TO whole;
+RESET SESSION AUTHORIZATION;
+UPDATE bank.events SET data = '[]' WHERE aggregate_id = :'damaged';
+SET LOCAL SESSION AUTHORIZATION regress_banking_marie;
+SELECT bank_approve(:'damaged');
+ROLLBACK;
+SELECT event_type FROM bank_reject(:'damaged', 'a test');
+
+-- Requests outlive the threshold, which can be removed.
 SET SESSION AUTHORIZATION regress_banking_jean;
 SELECT event_type FROM bank_deposit(a(1), '1700 HTG');
 RESET SESSION AUTHORIZATION;

@@ -22,7 +22,7 @@ PG_FUNCTION_INFO_V1(bank_sql_approve);
 PG_FUNCTION_INFO_V1(bank_sql_reject);
 PG_FUNCTION_INFO_V1(bank_sql_set_approval_threshold);
 
-/* The metadata of a command that was approved: its cause is the request, whatever it says itself. */
+/* Metadata of a command that was approved: its cause is the request, whatever it says itself. */
 static const void *
 bank_approved_metadata(const void *metadata, const BankUuid *request_id)
 {
@@ -44,6 +44,8 @@ bank_approved_command(const void *kept, const BankUuid *request_id, const BankOp
 	BankJsonCommand command;
 	BankOptions options;
 
+	if (kept == NULL)
+		elog(ERROR, "the command of a request is missing");
 	if (!bank_json_read(unconstify(void *, kept), &command))
 	{
 		*error = command.error;
@@ -102,7 +104,7 @@ bank_threshold_check(const BankMoney *threshold, const Interval *expires_in, Ban
 	if (expires_in == NULL)
 		return bank_command_missing("expires_in", error);
 	if (threshold->minor < 0)
-		return bank_error_set(error, BANK_INVALID_AMOUNT, "A threshold is not negative.");
+		return bank_error_set(error, BANK_INVALID_AMOUNT, "A threshold cannot be negative.");
 	time = bank_interval_microseconds(expires_in->time, expires_in->day, expires_in->month);
 	return (time > 0 && time <= BANK_HOLD_LONGEST) ||
 		bank_error_set(error, BANK_INVALID_DATE,

@@ -92,12 +92,13 @@ bank_call_begin(BankCall *call, FunctionCallInfo fcinfo, const char *name, int n
 	bank_session_lock_tables();
 }
 
-/* End a command: raise its refusal, or close the session. */
+/* End a command: raise its refusal, or close the session, which frees what the event points to. */
 void
 bank_call_end(BankCall *call, bool accepted)
 {
 	if (!accepted)
 		bank_ereport(&call->error);
+	call->account_id = *bank_call_account_id(&call->outcome.event);
 	bank_session_close(&call->session);
 	bank_call_note_request(&call->outcome);
 }
@@ -139,8 +140,8 @@ bank_call_row(FunctionCallInfo fcinfo, Datum *values, bool *nulls, int natts)
 const BankUuid *
 bank_call_account_id(const BankEvent *event)
 {
-	return bank_event_is_approval(event->type) ? &event->approval->account_id :
-		&event->aggregate_id;
+	return bank_event_is_approval(event->type) && event->approval != NULL ?
+		&event->approval->account_id : &event->aggregate_id;
 }
 
 /*

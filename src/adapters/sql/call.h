@@ -16,6 +16,7 @@ typedef struct BankCall
 	BankSession session;
 	BankOptions options;
 	BankOutcome outcome;
+	BankUuid	account_id;		/* of the event, when the session has ended */
 	BankError	error;
 } BankCall;
 

@@ -256,7 +256,7 @@ bank_sql_capture(PG_FUNCTION_ARGS)
 								  bank_arg_uuid(fcinfo, 6), bank_arg_text(fcinfo, 7),
 								  &call.options, &call.outcome, &call.error);
 	bank_call_end(&call, accepted);
-	return bank_call_receipt(fcinfo, &call.outcome, bank_call_account_id(&call.outcome.event));
+	return bank_call_receipt(fcinfo, &call.outcome, &call.account_id);
 }
 
 /* bank_release(hold_id, options) */
@@ -270,7 +270,7 @@ bank_sql_release(PG_FUNCTION_ARGS)
 	accepted = bank_holds_release(bank_arg_uuid(fcinfo, 0), &call.options, &call.outcome,
 								  &call.error);
 	bank_call_end(&call, accepted);
-	return bank_call_receipt(fcinfo, &call.outcome, bank_call_account_id(&call.outcome.event));
+	return bank_call_receipt(fcinfo, &call.outcome, &call.account_id);
 }
 
 /* bank_expire_holds(max_holds) */

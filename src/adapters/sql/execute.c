@@ -152,6 +152,8 @@ bank_json_run(const BankJsonCommand *command, bool lent)
 	BankOptions options;
 	BankOutcome outcome;
 	BankError	error;
+	MemoryContext caller = CurrentMemoryContext;
+	Jsonb	   *answer;
 	bool		accepted;
 
 	if (command->error.code != BANK_OK)
@@ -164,11 +166,14 @@ bank_json_run(const BankJsonCommand *command, bool lent)
 	accepted = command->run(command, &options, &outcome, &error);
 	if (!accepted)
 		accepted = bank_command_keep_refusal(&options, &outcome, &error);
+	/* the event points to what the session frees */
+	MemoryContextSwitchTo(caller);
+	answer = accepted ? bank_answer_event(command, &outcome) :
+		bank_answer_refusal(&error, NULL, outcome.replayed);
 	bank_session_close(&session);
 	if (!accepted)
 		bank_log_refusal(&error);
-	return accepted ? bank_answer_event(command, &outcome) :
-		bank_answer_refusal(&error, NULL, outcome.replayed);
+	return answer;
 }
 
 /* bank_execute(command) */

@@ -60,7 +60,7 @@ bank_call_transfer(BankCall *call, FunctionCallInfo fcinfo, bool accepted)
 
 		memset(nulls, true, natts * sizeof(bool));
 		nulls[0] = false;
-		columns[0] = values[0];
+		columns[0] = bank_uuid_datum(bank_arg_uuid(fcinfo, 0));
 		row = heap_form_tuple(desc, columns, nulls);
 	}
 	return heap_copy_tuple_as_datum(row, BlessTupleDesc(desc));

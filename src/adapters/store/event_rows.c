@@ -287,6 +287,9 @@ bank_store_read_event(const BankUuid *aggregate_id, int64_t version, BankEvent *
 	if (bank_plan_execute(&plan, values, NULL, false) != 1)
 		elog(ERROR, "an event of a stream is missing");
 	bank_event_from_row(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, event);
+	if (event->type == BANK_EVENT_UNKNOWN ||
+		(bank_event_is_approval(event->type) && event->approval == NULL))
+		elog(ERROR, "an event of a stream is damaged");
 	SPI_freetuptable(SPI_tuptable);
 }
 

@@ -47,6 +47,15 @@ static const struct
 	{"positions_increase", BANK_FLAW_POSITION},
 };
 
+/* What the data of an event e names: an identifier, a version; NULL where it is none. */
+#define BANK_DATA_UUID(member) \
+	"CASE WHEN e.data OPERATOR(pg_catalog.->>) '" member "' OPERATOR(pg_catalog.~) " \
+	"'^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' " \
+	"THEN (e.data OPERATOR(pg_catalog.->>) '" member "')::pg_catalog.uuid END"
+#define BANK_DATA_VERSION(member) \
+	"CASE WHEN e.data OPERATOR(pg_catalog.->>) '" member "' OPERATOR(pg_catalog.~) " \
+	"'^[0-9]{1,18}$' THEN (e.data OPERATOR(pg_catalog.->>) '" member "')::pg_catalog.int8 END"
+
 /* Invariants that a statement decides: it returns the failures and a sentence about one. */
 static const struct
 {
@@ -117,8 +126,8 @@ static const struct
 			"'the movement of transfer ', (pg_catalog.array_agg(s.transfer_id))[1], "
 			"' is missing, or another one''s') "
 			"FROM (SELECT t.transfer_id, t.amount, t.currency, e.event_type::pg_catalog.text, "
-			"(e.data OPERATOR(pg_catalog.->>) 'account_id')::pg_catalog.uuid AS account_id, "
-			"(e.data OPERATOR(pg_catalog.->>) 'account_version')::pg_catalog.int8 AS version, "
+			BANK_DATA_UUID("account_id") " AS account_id, "
+			BANK_DATA_VERSION("account_version") " AS version, "
 			"pg_catalog.count(*) OVER (PARTITION BY e.data OPERATOR(pg_catalog.->>) 'account_id', "
 			"e.data OPERATOR(pg_catalog.->>) 'account_version') AS uses "
 			"FROM bank.transfers AS t JOIN bank.events AS e "
@@ -146,8 +155,8 @@ static const struct
 			"'the event of request ', (pg_catalog.array_agg(s.request_id))[1], "
 			"' is missing, or another one''s') "
 			"FROM (SELECT e.aggregate_id AS request_id, "
-			"(e.data OPERATOR(pg_catalog.->>) 'result_aggregate_id')::pg_catalog.uuid AS id, "
-			"(e.data OPERATOR(pg_catalog.->>) 'result_version')::pg_catalog.int8 AS version "
+			BANK_DATA_UUID("result_aggregate_id") " AS id, "
+			BANK_DATA_VERSION("result_version") " AS version "
 			"FROM bank.approvals AS a JOIN bank.events AS e "
 			"ON e.aggregate_id OPERATOR(pg_catalog.=) a.request_id "
 			"AND e.version OPERATOR(pg_catalog.=) 2 "
