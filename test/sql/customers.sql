@@ -162,6 +162,14 @@ SELECT relname, seq_scan FROM pg_stat_xact_all_tables
 WHERE schemaname = 'bank' AND relname IN ('accounts', 'events', 'holds', 'transfers') ORDER BY relname;
 COMMIT;
 RESET SESSION AUTHORIZATION;
+-- What a customer was refused in a session makes nobody a customer who comes after.
+SET SESSION AUTHORIZATION regress_banking_alice;
+SELECT bank_transfer(a(2), a(1), '1 HTG') IS NULL;
+SET SESSION AUTHORIZATION regress_banking_tellers;
+SELECT ok FROM bank_post_transfers(ARRAY[a(1)], ARRAY[a(2)], ARRAY['1 HTG']::bank_money[]);
+SELECT bank_transfer(a(9), a(1), '1 HTG') IS NULL;
+SELECT bank_execute_batch(ARRAY['{"command": "deposit"}']::jsonb[]);
+RESET SESSION AUTHORIZATION;
 -- Who has done it.
 SELECT event_type, actor - 'application_name' AS actor FROM bank_events WHERE event_type <> 'account.created' AND position <= :last ORDER BY position;
 BEGIN;

@@ -218,8 +218,9 @@ my $owner = '00000000-0000-4000-8000-000000000002';
 sql("SELECT bank_create_account('$owner', 'COURANT', 'HTG', account_id => account($_))") foreach 10, 11;
 my ($one, $five, $ten, $forty) = map { account_id($_) } 1, 5, 10, 40;
 
-# the account of a transfer to or from another ledger, not all of whose events name it
-my $of_transfer = '(SELECT t.account_id FROM bank.transfers AS t WHERE t.transfer_id = e.aggregate_id)';
+# the account of a transfer to or from another ledger, or of a request for approval, not all of whose events name it
+my $of_transfer = '(SELECT t.account_id FROM bank.transfers AS t WHERE t.transfer_id = e.aggregate_id
+  UNION ALL SELECT r.account_id FROM bank.approvals AS r WHERE r.request_id = e.aggregate_id)';
 
 # an event touches one of these accounts, which may be the bank's
 sub touches

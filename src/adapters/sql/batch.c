@@ -170,11 +170,9 @@ bank_sql_post_transfers(PG_FUNCTION_ARGS)
 		}
 	}
 
-	if (!bank_authority_check_staff(&error))
-		bank_ereport(&error);
 	bank_session_open(&session);
 	bank_session_lock_tables();
-	if (!bank_batch_post(orders, n, results, &error))
+	if (!bank_authority_check_staff(&error) || !bank_batch_post(orders, n, results, &error))
 		bank_ereport(&error);
 	/* refusals stand in the session's memory */
 	for (i = 0; i < n; i++)

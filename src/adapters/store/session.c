@@ -12,6 +12,7 @@
 #include "ports/event_store.h"
 
 #include "access/htup_details.h"
+#include "access/xact.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_class.h"
 #include "miscadmin.h"
@@ -21,9 +22,10 @@
 #include "utils/memutils.h"
 #include "utils/syscache.h"
 
-/* Who has opened the session, and in which security context; of no use without a session. */
+/* Who has opened the session, and in which security context; nobody without a session. */
 static Oid	bank_caller = InvalidOid;
 static int	bank_caller_context = 0;
+static bool bank_session_watching = false;
 
 /* The role that owns bank.events. Raises when the extension is not there. */
 static Oid
@@ -45,6 +47,24 @@ bank_session_owner(void)
 	return owner;
 }
 
+/* Sessions end with the transaction that an error ends, without being closed. */
+static void
+bank_session_at_end(XactEvent event, void *argument pg_attribute_unused())
+{
+	if (event == XACT_EVENT_ABORT)
+		bank_caller = InvalidOid;
+}
+
+/* The same for a subtransaction. Where a session goes on around it, nobody is its caller. */
+static void
+bank_session_at_subend(SubXactEvent event, SubTransactionId id pg_attribute_unused(),
+					   SubTransactionId parent pg_attribute_unused(),
+					   void *argument pg_attribute_unused())
+{
+	if (event == SUBXACT_EVENT_ABORT_SUB)
+		bank_caller = InvalidOid;
+}
+
 /*
  * Connect to SPI and take the rights of the ledger's owner. Must be closed by
  * bank_session_close unless an error ends the (sub)transaction first.
@@ -54,6 +74,12 @@ bank_session_open(BankSession *session)
 {
 	Oid			owner = bank_session_owner();
 
+	if (!bank_session_watching)
+	{
+		RegisterXactCallback(bank_session_at_end, NULL);
+		RegisterSubXactCallback(bank_session_at_subend, NULL);
+		bank_session_watching = true;
+	}
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "SPI_connect failed");
 	GetUserIdAndSecContext(&session->caller, &session->caller_context);
