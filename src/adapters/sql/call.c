@@ -14,6 +14,7 @@
 #include "domain/currency.h"
 
 #include "access/htup_details.h"
+#include "catalog/pg_proc.h"
 #include "funcapi.h"
 #include "miscadmin.h"
 #include "utils/acl.h"
