@@ -53,7 +53,7 @@ INSERT INTO route SELECT 'bank', unnest(ARRAY['SELECT * FROM R', 'SELECT count(*
   'EXPLAIN SELECT * FROM R', 'DECLARE c CURSOR WITH HOLD FOR SELECT * FROM R', 'PREPARE mine AS SELECT * FROM R', 'DO $$ BEGIN PERFORM * FROM R; END $$', 'LOCK TABLE R IN ACCESS SHARE MODE',
   'SELECT table_to_xml(O::regclass, true, true, '''')', 'SELECT query_to_xml(''SELECT * FROM R'', true, true, '''')', 'SELECT ts_stat(''SELECT to_tsvector(C::text) FROM R'')', 'SELECT currtid2(''R'', ''(0,1)'')',
   'CREATE TABLE attackers.copied AS SELECT * FROM R', 'CREATE TABLE attackers.alike (LIKE R)', 'SELECT ''R''::regclass', 'CREATE TABLE attackers.typed (r R)', 'SELECT NULL::R']);
-INSERT INTO route SELECT 'S', unnest(ARRAY['SELECT nextval(O::regclass)', 'SELECT setval(O::regclass, 1)', 'SELECT currval(O::regclass)', 'SELECT pg_sequence_last_value(O::regclass)', 'SELECT * FROM R', 'ALTER SEQUENCE R RESTART',
+INSERT INTO route SELECT 'S', unnest(ARRAY['SELECT nextval(O::regclass)', 'SELECT setval(O::regclass, 1)', 'SELECT currval(O::regclass)', 'DO $x$ BEGIN IF pg_sequence_last_value(O::regclass) IS NULL THEN RAISE insufficient_privilege; END IF; END $x$', 'SELECT * FROM R', 'ALTER SEQUENCE R RESTART',
   'DROP SEQUENCE R', 'CREATE TABLE attackers.drawn (n bigint DEFAULT nextval(''R''))', 'ALTER SEQUENCE R OWNED BY NONE', 'GRANT ALL ON SEQUENCE R TO PUBLIC', 'COMMENT ON SEQUENCE R IS ''mine''']);
 -- F a function of schema bank, A its name, W a call with nulls.
 INSERT INTO route SELECT 'f', unnest(ARRAY['SELECT W', 'ALTER FUNCTION F OWNER TO CURRENT_USER', 'ALTER FUNCTION F SECURITY INVOKER', 'ALTER FUNCTION F RESET ALL', 'DROP FUNCTION F CASCADE', 'GRANT EXECUTE ON FUNCTION F TO PUBLIC',

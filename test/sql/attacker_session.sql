@@ -30,7 +30,9 @@ SET banking.trusted_authenticators = 'regress_banking_alice';
 SET request.jwt.claims = '{"sub": "00000000-0000-7000-8000-000000000200"}';
 SELECT bank_current_owner(), balance FROM bank_accounts;
 SHOW banking.allow_drop;
+\set VERBOSITY sqlstate
 SHOW banking.trusted_authenticators;
+\set VERBOSITY terse
 SELECT name, context, pg_catalog.has_parameter_privilege(name, 'SET') AS may_set FROM pg_settings WHERE name LIKE 'banking.%' ORDER BY name COLLATE "C";
 SET banking.allow_drop = on;
 SET banking.log_refusals = off;

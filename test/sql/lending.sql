@@ -37,7 +37,7 @@ CREATE VIEW alices.balance AS SELECT * FROM bank_balance('00000000-0000-7000-800
 CREATE TABLE alices.paper (n integer);
 GRANT SELECT, INSERT ON ALL TABLES IN SCHEMA alices TO PUBLIC;
 -- Every function and view that a customer may use, with her rights.
-CREATE FUNCTION alices.tried(command text) RETURNS text LANGUAGE plpgsql SECURITY DEFINER AS $$
+CREATE FUNCTION alices.tried(command text) RETURNS text LANGUAGE plpgsql SECURITY DEFINER SET search_path = public AS $$
 DECLARE
   answer text;
 BEGIN
@@ -85,12 +85,12 @@ SELECT alices.tried('SELECT balance FROM bank_transfer(a(2), a(1), ''1 HTG'')'),
 
 -- What the server calls while it maintains her table, for a superuser or autovacuum; also by a function that the bank lends to customers.
 RESET SESSION AUTHORIZATION;
-CREATE FUNCTION pay(from_account uuid, to_account uuid) RETURNS numeric LANGUAGE sql SECURITY DEFINER AS 'SELECT balance FROM bank_transfer(from_account, to_account, ''1 HTG'')';
+CREATE FUNCTION pay(from_account uuid, to_account uuid) RETURNS numeric LANGUAGE sql SECURITY DEFINER SET search_path = public AS 'SELECT balance FROM bank_transfer(from_account, to_account, ''1 HTG'')';
 SET SESSION AUTHORIZATION regress_banking_alice;
 CREATE FUNCTION alices.fine(n integer) RETURNS integer LANGUAGE plpgsql IMMUTABLE AS 'BEGIN RETURN n; END';
 CREATE INDEX ON alices.paper (alices.fine(n));
 INSERT INTO alices.paper SELECT generate_series(1, 10);
-CREATE OR REPLACE FUNCTION alices.fine(n integer) RETURNS integer LANGUAGE plpgsql IMMUTABLE AS $$
+CREATE OR REPLACE FUNCTION alices.fine(n integer) RETURNS integer LANGUAGE plpgsql IMMUTABLE SET search_path = public AS $$
 BEGIN
   IF n = 1 THEN
     RAISE NOTICE '% % % % % %', current_user, alices.tried('SELECT bank_transfer(a(2), a(1), ''1 HTG'')'), alices.tried('SELECT pay(a(2), a(1))'),
