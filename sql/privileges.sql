@@ -39,6 +39,7 @@ CREATE VIEW bank.profile_rights (object_name, auditor, teller, operator, custome
   ('bank_transfer_status',           true,  true,  true,  true),
   ('bank_feed',                      true,  false, false, false),
   ('bank_feed_cursor',               true,  false, false, false),
+  ('bank_current_owner',             true,  true,  true,  true),
   -- views
   ('bank_accounts',                  true,  true,  false, true),
   ('bank_events',                    true,  true,  false, false),

@@ -85,7 +85,7 @@ INSERT INTO rule VALUES
  'CREATE OR REPLACE VIEW @bank_approval_thresholds AS SELECT t.currency, t.threshold::numeric, t.expires_in, t.changed_at, t.changed_by FROM bank.approval_thresholds AS t'),
 ('views that ask who is looking are security barriers', $$
   SELECT m.name FROM member AS m JOIN pg_class AS c ON m.classid = 'pg_class'::regclass AND c.oid = m.objid
-  WHERE c.relkind = 'v' AND pg_get_viewdef(c.oid) ~ 'sees_all|current_owner'
+  WHERE c.relkind = 'v' AND pg_get_viewdef(c.oid) ~ '(sees_all|current_owner)[(]'
     AND NOT coalesce('security_barrier=true' = ANY (c.reloptions), false)$$, 'ALTER VIEW bank.own_holds RESET (security_barrier)'),
 ('views that customers have, and no others, are security barriers', $$
   SELECT r.object_name FROM bank.profile_rights AS r JOIN pg_class AS c ON c.relname = r.object_name AND c.relkind = 'v' AND c.relnamespace = '@bank_money'::regtype::regclass_namespace
