@@ -98,6 +98,11 @@ BEGIN ATOMIC
 END;
 COMMENT ON FUNCTION bank.logical_account(uuid) IS 'The house account of a stripe; any other account itself.';
 
+-- Before the error, which somebody may catch.
+CREATE FUNCTION bank.log_denied(account_id uuid, object_name text) RETURNS void
+  LANGUAGE c VOLATILE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'bank_sql_log_denied';
+COMMENT ON FUNCTION bank.log_denied(uuid, text) IS 'Writes into the log that a customer has asked for an account that it has not.';
+
 CREATE FUNCTION bank.require_account(account_id uuid, object_name text) RETURNS uuid
   LANGUAGE plpgsql STABLE PARALLEL SAFE
   SET search_path = pg_catalog, pg_temp
@@ -114,6 +119,9 @@ BEGIN
     account := account_id;
   END IF;
   IF account IS NULL OR NOT bank.sees_account(account_id, object_name) THEN
+    IF NOT bank.sees_all(object_name) THEN
+      PERFORM bank.log_denied(account_id, object_name);
+    END IF;
     RAISE EXCEPTION 'Account not found' USING ERRCODE = 'BK001',
       DETAIL = pg_catalog.format('Account: %s', account_id);
   END IF;
@@ -541,6 +549,7 @@ REVOKE ALL ON FUNCTION
   @extschema@.bank_transactions(uuid, date, date, integer, integer, bigint),
   @extschema@.bank_statement(uuid, date, date),
   bank.logical_account(uuid),
+  bank.log_denied(uuid, text),
   bank.require_account(uuid, text),
   bank.latest_business_time(uuid, bigint),
   bank.version_at(uuid, timestamptz, boolean),

@@ -36,6 +36,7 @@ INSERT INTO decided SELECT 'lookup', 'public', unnest(ARRAY['bank_transfer_statu
 INSERT INTO decided SELECT 'maintenance', 'public', unnest(ARRAY['bank_verify', 'bank_rebuild', 'bank_expire_holds']);
 INSERT INTO decided SELECT 'helper', 'bank', unnest(ARRAY['require_account', 'logical_account', 'latest_business_time', 'version_at',
   'last_version_until', 'balance_at', 'overdraft_limit_at']);
+INSERT INTO decided SELECT 'log', 'bank', unnest(ARRAY['log_denied']);
 -- What an operator does and asks.
 INSERT INTO decided SELECT 'operator', 'public', unnest(ARRAY['bank_subscribe', 'bank_change_subscription', 'bank_unsubscribe',
   'bank_pause_subscription', 'bank_resume_subscription', 'bank_rotate_secret', 'bank_replay', 'bank_retry_dead_letters',
@@ -108,6 +109,7 @@ $$;
 SELECT is_empty($$SELECT odd('command', 'volatile', 'unsafe', false, '{bank_execute,bank_execute_batch}')$$, 'commands are volatile, parallel unsafe, and tell a missing argument');
 SELECT is_empty($$SELECT odd('query', 'stable', 'safe', false)$$, 'queries are stable, parallel safe, and tell a missing argument');
 SELECT is_empty($$SELECT odd('helper', 'stable', 'safe', false)$$, 'their helpers are too');
+SELECT is_empty($$SELECT odd('log', 'volatile', 'safe', true)$$, 'but for what writes into the log');
 SELECT is_empty($$SELECT odd('operator', 'volatile', 'unsafe', false)$$, 'what an operator does is volatile and parallel unsafe');
 SELECT is_empty($$SELECT odd('operator query', 'stable', 'restricted', false)$$, 'what an operator asks is stable; shared memory is the leader''s');
 SELECT is(ARRAY(SELECT format('%s %s %s %s', f.proname, f.volatility, f.parallel, f.strict) FROM f JOIN decided AS d ON d.schema = f.nspname AND d.name = f.proname

@@ -106,6 +106,30 @@ is_deeply(
 	[ { event => 'command_refused', code => 'BK002', message => 'Account is not active', detail => "Status: FROZEN (account $frozen)", told => 'BK001' } ],
 	'of a payee');
 
+# An account that a customer asks a query for and has not, whether there is one or not.
+my $missing = account_id(4);
+
+foreach my $query ('bank_account(%s)', 'bank_balance(%s)', 'bank_balance_at(%s, now())', 'bank_transactions(%s)',
+	q{bank_statement(%s, '2026-01-01', '2026-01-31')})
+{
+	my ($function) = $query =~ /^(\w+)/;
+
+	foreach my $account ($other, $missing)
+	{
+		is_deeply(
+			lines_of('alice', sprintf("BEGIN; SELECT $query; ROLLBACK", "'$account'")),
+			[ { event => 'access_denied', code => 'BK001', message => 'Account not found', detail => "Account: $account (function $function)" } ],
+			"$function, of an account that the caller has not");
+	}
+}
+is($who, 'alice alice -', 'who it was');
+is(scalar @{ lines_of('alice', "DO \$\$ BEGIN PERFORM bank_account('$other'); EXCEPTION WHEN OTHERS THEN NULL; END \$\$") }, 1, 'an error that is caught');
+lines_of('authenticator', sprintf($as, qq({"sub": "$alice"})) . "; SELECT bank_balance('$other')");
+is($who, "authenticator customers $alice", 'by a token');
+is_deeply(lines_of('alice', "SELECT bank_balance('$own')"), [], 'not of its own');
+is_deeply(lines_of('postgres', "SELECT bank_balance('$missing')"), [], 'nor for who may ask for all');
+is_deeply(lines_of('postgres', "SET banking.log_refusals = off; SET ROLE alice; SELECT bank_balance('$other')"), [], 'switched off');
+
 # In another language, where the server has its translations.
 $node->append_conf('postgresql.conf', "lc_messages = 'C.UTF-8'");
 $node->restart;

@@ -2,10 +2,10 @@
  * refusal_log.c
  *		A line in the server's log for what was refused, which no rollback takes back.
  *
- * Two things are refused: a command, by the ledger; and access to a function, view or schema
- * of the ledger, by the server, of which this library learns when the error is about to be logged.
- * Each leaves one line of JSON, with who it was. It has no argument of a command but what the
- * detail says.
+ * Three things are refused: a command, by the ledger; an account that a customer asks a query for;
+ * and access to a function, view or schema of the ledger, by the server, of which this library
+ * learns when the error is about to be logged. Each leaves one line of JSON, with who it was. It
+ * has no argument of a command but what the detail says.
  *
  * The hook runs while the server handles an error: no catalog, no lock, nothing that raises an
  * error. What it needs is in memory: settings, and the error itself.
@@ -17,11 +17,16 @@
 
 #include "adapters/store/principal.h"
 
+#include "fmgr.h"
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
+#include "utils/builtins.h"
 #include "utils/elog.h"
 #include "utils/guc.h"
 #include "utils/json.h"
+#include "utils/uuid.h"
+
+PG_FUNCTION_INFO_V1(bank_sql_log_denied);
 
 static bool bank_log_refusals = true;
 static emit_log_hook_type bank_refusal_log_next = NULL;
@@ -79,6 +84,28 @@ bank_log_refusal(const BankError *error)
 		bank_log_member(&json, "told", bank_error_sqlstate(error->code));
 	bank_log_end(&json, GetUserNameFromId(GetSessionUserId(), true),
 				 GetUserNameFromId(GetOuterUserId(), true), bank_principal_subject());
+}
+
+/*
+ * bank.log_denied(account_id, object_name)
+ *
+ * A customer has asked for an account that it has not; whether there is one, nothing tells.
+ */
+Datum
+bank_sql_log_denied(PG_FUNCTION_ARGS)
+{
+	char	   *account = DatumGetCString(DirectFunctionCall1(uuid_out, PG_GETARG_DATUM(0)));
+	char	   *object = text_to_cstring(PG_GETARG_TEXT_PP(1));
+	StringInfoData json;
+
+	if (!bank_log_refusals)
+		PG_RETURN_VOID();
+	bank_log_begin(&json, "access_denied", bank_error_sqlstate(BANK_ACCOUNT_NOT_FOUND),
+				   bank_error_message(BANK_ACCOUNT_NOT_FOUND),
+				   psprintf("Account: %s (function %s)", account, object));
+	bank_log_end(&json, GetUserNameFromId(GetSessionUserId(), true),
+				 GetUserNameFromId(GetOuterUserId(), true), bank_principal_subject());
+	PG_RETURN_VOID();
 }
 
 /*
