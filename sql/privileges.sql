@@ -210,3 +210,35 @@ REVOKE ALL ON FUNCTION
   @extschema@.bank_map_owner(name, uuid),
   @extschema@.bank_unmap_owner(name)
 FROM PUBLIC;
+
+-- What the default privileges of the database have given to roles as the objects above were made, is taken
+-- back: a role gets what bank_grant gives it. What everybody may call stays as the server makes it.
+DO $$
+DECLARE
+  statement text;
+BEGIN
+  FOR statement IN
+    WITH member AS (
+      SELECT d.classid, d.objid FROM pg_catalog.pg_depend AS d JOIN pg_catalog.pg_extension AS e ON e.oid = d.refobjid
+      WHERE e.extname = 'banking' AND d.refclassid = 'pg_catalog.pg_extension'::pg_catalog.regclass AND d.deptype = 'e'
+    ), object (object, owner, acl, given_to_public) AS (
+      SELECT pg_catalog.format('FUNCTION %s', p.oid::pg_catalog.regprocedure), p.proowner, p.proacl, true
+      FROM member AS m JOIN pg_catalog.pg_proc AS p ON m.classid = 'pg_catalog.pg_proc'::pg_catalog.regclass AND p.oid = m.objid
+      UNION ALL
+      SELECT pg_catalog.format(CASE c.relkind WHEN 'S' THEN 'SEQUENCE %s' ELSE 'TABLE %s' END, c.oid::pg_catalog.regclass),
+             c.relowner, c.relacl, false
+      FROM member AS m JOIN pg_catalog.pg_class AS c ON m.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND c.oid = m.objid
+      UNION ALL
+      SELECT pg_catalog.format('SCHEMA %I', n.nspname), n.nspowner, n.nspacl, false
+      FROM member AS m JOIN pg_catalog.pg_namespace AS n ON m.classid = 'pg_catalog.pg_namespace'::pg_catalog.regclass AND n.oid = m.objid
+    )
+    SELECT DISTINCT pg_catalog.format('REVOKE ALL ON %s FROM %s', o.object,
+                                      CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE pg_catalog.quote_ident(r.rolname) END)
+    FROM object AS o CROSS JOIN LATERAL pg_catalog.aclexplode(o.acl) AS a
+    LEFT JOIN pg_catalog.pg_roles AS r ON r.oid = a.grantee
+    WHERE a.grantee <> o.owner AND NOT (o.given_to_public AND a.grantee = 0)
+  LOOP
+    EXECUTE statement;
+  END LOOP;
+END
+$$;

@@ -299,6 +299,30 @@ $node->append_conf('postgresql.conf', "banking.allow_drop = on\n");
 $node->restart;
 is(answer($node, 'one', 'SHOW banking.allow_drop'), 'on', 'a right one is taken');
 
+# Default privileges, which many a shared database has, make nobody a user of the ledger.
+$node->safe_psql('postgres', 'CREATE DATABASE defaults');
+$node->safe_psql('defaults', <<'SQL');
+ALTER DEFAULT PRIVILEGES GRANT EXECUTE ON FUNCTIONS TO clerk;
+ALTER DEFAULT PRIVILEGES GRANT SELECT ON TABLES TO clerk, PUBLIC;
+ALTER DEFAULT PRIVILEGES GRANT USAGE ON SEQUENCES TO clerk;
+ALTER DEFAULT PRIVILEGES GRANT USAGE ON SCHEMAS TO clerk;
+CREATE EXTENSION banking;
+CREATE ROLE customers;
+SELECT bank_grant('customers', 'customer');
+CREATE ROLE alice LOGIN IN ROLE customers;
+SQL
+is(answer($node, 'defaults', 'SELECT * FROM bank_grants'), 'customers|customer', 'default privileges give no profile');
+is(outcome($node, 'defaults', "SET SESSION AUTHORIZATION clerk; $_"), '42501', "nor a right: $_")
+  foreach (
+	"SELECT bank_grant('clerk', 'teller')",
+	'SELECT count(*) FROM bank_events',
+	'SELECT count(*) FROM bank.subscription_secrets');
+is( answer(
+		$node, 'defaults',
+		"SET SESSION AUTHORIZATION alice; SELECT count(*) FROM bank_accounts; SELECT '1 HTG'::bank_money + '2 HTG'"),
+	"0\n3.00 HTG",
+	'default privileges leave a profile as it is');
+
 # The extension without its library, and the library without the extension.
 is(outcome($node, 'postgres', 'SELECT bank.minor_to_numeric(1, $$HTG$$)'),
 	'3F000', 'a database without the extension has nothing of it');
