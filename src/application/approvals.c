@@ -151,13 +151,6 @@ bank_approvals_begin(const BankUuid *request_id, BankEventType type,
 	return bank_approval_decide(approval, type, at, terms, event, error);
 }
 
-/* The account that a request is about, or a zero one. */
-static void
-bank_approvals_account(const BankApproval *approval, BankUuid *account_id)
-{
-	*account_id = approval->account_id;
-}
-
 /*
  * Carry out what was asked for, as if it were asked for now; and say that it was granted.
  * BK006, BK007, BK016..BK018, BK021, BK035, BK037, and those of the command.
@@ -185,7 +178,7 @@ bank_approvals_grant(const BankUuid *request_id, BankApprovedCommand run,
 	if (!bank_approvals_begin(request_id, BANK_EVENT_APPROVAL_GRANTED, terms, options, &approval,
 							  &granted, outcome, &done, error))
 		return false;
-	bank_approvals_account(&approval, account_id);
+	*account_id = approval.account_id;
 	if (done)
 	{
 		const BankApprovalTerms *first = outcome->event.approval;
@@ -240,7 +233,7 @@ bank_approvals_reject(const BankUuid *request_id, const char *reason, const Bank
 	if (!bank_approvals_begin(request_id, BANK_EVENT_APPROVAL_REJECTED, terms, options, &approval,
 							  &rejected, outcome, &done, error))
 		return false;
-	bank_approvals_account(&approval, account_id);
+	*account_id = approval.account_id;
 	if (done)
 		return true;
 	bank_approvals_append(&rejected, options);

@@ -104,13 +104,13 @@ bank_call_end(BankCall *call, bool accepted)
 	bank_call_note_request(&call->outcome);
 }
 
-/* Tell the client that somebody else has to approve the command. */
+/* Tell the client that somebody else has to approve the command; not again, it may be decided. */
 void
 bank_call_note_request(const BankOutcome *outcome)
 {
 	char		id[BANK_UUID_TEXT];
 
-	if (outcome->event.type != BANK_EVENT_APPROVAL_REQUESTED)
+	if (outcome->event.type != BANK_EVENT_APPROVAL_REQUESTED || outcome->replayed)
 		return;
 	bank_uuid_format(&outcome->event.aggregate_id, id);
 	ereport(NOTICE,
